@@ -1,0 +1,361 @@
+//! The owner of the epoch's commit.
+//!
+//! Output of the open epoch goes to the writer as it comes. When every partition has sealed the epoch and
+//! every window actor has given its part, alerts, state changes and the commit follow, and the next epoch is
+//! open. The writer does one thing after another, so output of the next epoch may queue behind the commit.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use fail::fail_point;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidegate_core::{Epoch, Generation, PartitionId, TimestampMs, epoch::EpochMark};
+use tidegate_log::{CommitPhases, InputProgress, OutputBatch, Span, Topic, TopicsFacts};
+use tidegate_state::{OWNER_KEY, OwnerRecord, encode_owner};
+use tidegate_telemetry::{AlertPhase, CheckpointPhase, Metrics, Stage};
+
+use crate::{
+    clock::Clock,
+    credits::Credits,
+    messages::{Apply, BarrierMsg, CommitterMsg, Delta, Sealed, SupervisorMsg, WriterCommand},
+    reader::Positions,
+    tally::Tally,
+    window::own_record,
+    writer::{COMMIT_DEADLINE, WriterHandle},
+};
+
+/// A commit that is not back by then never will be: the writer hangs in a call that knows no time limit.
+const WATCHDOG: Duration = COMMIT_DEADLINE.saturating_add(Duration::from_secs(5));
+/// Committed offsets expire when nothing is committed for a week; an idle daemon commits this often.
+const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) struct Committer;
+
+pub(crate) struct CommitterArgs {
+    pub(crate) generation: Generation,
+    /// The epoch that is open first.
+    pub(crate) epoch: Epoch,
+    /// Nonce of this process.
+    pub(crate) owner: u64,
+    /// Commit the first epoch even if it is empty, and write the owner record with it.
+    pub(crate) announce: bool,
+    pub(crate) window_actors: usize,
+    pub(crate) topics: Arc<TopicsFacts>,
+    pub(crate) writer: WriterHandle,
+    pub(crate) barrier: ActorRef<BarrierMsg>,
+    pub(crate) store: ActorRef<Apply>,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) credits: Arc<Credits>,
+    pub(crate) positions: Positions,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+}
+
+pub(crate) struct CommitterState {
+    args: CommitterArgs,
+    open: OpenEpoch,
+    /// Output of the next epoch.
+    early: VecDeque<Output>,
+    committing: Option<Committing>,
+    last_commit: Instant,
+}
+
+struct Output {
+    partition: PartitionId,
+    output: OutputBatch,
+    tally: Tally,
+    bytes: usize,
+}
+
+/// What has come of the open epoch.
+struct OpenEpoch {
+    epoch: Epoch,
+    sealed: Vec<Option<Sealed>>,
+    seals: usize,
+    all_sealed_at: Option<Instant>,
+    deltas: Vec<Delta>,
+    /// Per input partition.
+    tallies: Vec<Tally>,
+    outputs: usize,
+    bytes: usize,
+}
+
+impl OpenEpoch {
+    fn new(epoch: Epoch, partitions: usize) -> Self {
+        Self {
+            epoch,
+            sealed: vec![None; partitions],
+            seals: 0,
+            all_sealed_at: None,
+            deltas: Vec::new(),
+            tallies: vec![Tally::default(); partitions],
+            outputs: 0,
+            bytes: 0,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let idle = |delta: &Delta| delta.alerts.records.is_empty() && delta.changes.records.is_empty();
+        self.outputs == 0 && self.deltas.iter().all(idle)
+    }
+
+    fn seals(&self) -> impl Iterator<Item = &Sealed> {
+        self.sealed.iter().flatten()
+    }
+
+    fn watermark(&self) -> Option<TimestampMs> {
+        self.deltas.first().and_then(|delta| delta.watermark)
+    }
+}
+
+/// An epoch whose commit is under way.
+struct Committing {
+    epoch: OpenEpoch,
+    begun: Instant,
+    changes: Vec<Arc<OutputBatch>>,
+}
+
+impl Actor for Committer {
+    type Msg = CommitterMsg;
+    type State = CommitterState;
+    type Arguments = CommitterArgs;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<CommitterMsg>,
+        args: CommitterArgs,
+    ) -> Result<CommitterState, ActorProcessingErr> {
+        let partitions = args.topics[Topic::Raw as usize].partitions as usize;
+        let open = OpenEpoch::new(args.epoch, partitions);
+        Ok(CommitterState {
+            args,
+            open,
+            early: VecDeque::new(),
+            committing: None,
+            last_commit: Instant::now(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<CommitterMsg>,
+        message: CommitterMsg,
+        state: &mut CommitterState,
+    ) -> Result<(), ActorProcessingErr> {
+        let started = Instant::now();
+        fail_point!("committer");
+        match message {
+            CommitterMsg::Output { epoch, partition, output, tally, bytes } => {
+                let output = Output { partition, output, tally, bytes };
+                if epoch == state.open.epoch {
+                    state.take_output(output);
+                } else {
+                    state.early.push_back(output);
+                }
+            }
+            CommitterMsg::Sealed(sealed) => {
+                state.take_seal(sealed);
+                state.commit_if_complete(&myself)?;
+            }
+            CommitterMsg::Delta(delta) => {
+                state.open.deltas.push(*delta);
+                state.commit_if_complete(&myself)?;
+            }
+            CommitterMsg::Committed { epoch, phases } => state.committed(epoch, phases)?,
+            CommitterMsg::Overdue(epoch) => {
+                if state.committing.as_ref().is_some_and(|committing| committing.epoch.epoch == epoch) {
+                    let generation = state.args.generation;
+                    state.args.supervisor.cast(SupervisorMsg::WriterHung { generation })?;
+                }
+            }
+        }
+        state.args.metrics.stage(Stage::Committer).add_busy(started.elapsed());
+        Ok(())
+    }
+}
+
+impl CommitterState {
+    fn take_output(&mut self, Output { partition, output, tally, bytes }: Output) {
+        self.open.tallies[partition.0 as usize].add(&tally);
+        self.open.outputs += 1;
+        self.open.bytes += bytes;
+        self.append(Arc::new(output));
+    }
+
+    fn append(&self, batch: Arc<OutputBatch>) {
+        if !batch.records.is_empty() {
+            self.args.writer.send(WriterCommand::Append { generation: self.args.generation, batch });
+        }
+    }
+
+    fn take_seal(&mut self, sealed: Sealed) {
+        let slot = &mut self.open.sealed[sealed.partition.0 as usize];
+        if slot.replace(sealed).is_none() {
+            self.open.seals += 1;
+        }
+        if self.open.seals == self.open.sealed.len() {
+            self.open.all_sealed_at = Some(Instant::now());
+        }
+    }
+
+    fn commit_if_complete(&mut self, myself: &ActorRef<CommitterMsg>) -> Result<(), ActorProcessingErr> {
+        let open = &self.open;
+        if open.seals < open.sealed.len() || open.deltas.len() < self.args.window_actors {
+            return Ok(());
+        }
+        let next = OpenEpoch::new(open.epoch.next(), open.sealed.len());
+        let epoch = std::mem::replace(&mut self.open, next);
+        let announce = std::mem::take(&mut self.args.announce);
+        if epoch.is_empty() && !announce && self.last_commit.elapsed() < KEEP_ALIVE {
+            self.skip(epoch)?;
+        } else {
+            self.commit(myself, epoch, announce);
+        }
+        for output in std::mem::take(&mut self.early) {
+            self.take_output(output);
+        }
+        Ok(())
+    }
+
+    /// Nothing came in and nothing goes out: the epoch needs no commit.
+    fn skip(&mut self, epoch: OpenEpoch) -> Result<(), ActorProcessingErr> {
+        self.args.metrics.epoch_empty();
+        self.report_progress(&epoch);
+        self.args.barrier.cast(BarrierMsg::Finished(epoch.epoch))?;
+        Ok(())
+    }
+
+    fn commit(&mut self, myself: &ActorRef<CommitterMsg>, mut epoch: OpenEpoch, announce: bool) {
+        let mut changes = Vec::with_capacity(epoch.deltas.len() + 1);
+        if announce {
+            changes.push(Arc::new(self.owner_record(epoch.epoch)));
+        }
+        for delta in &mut epoch.deltas {
+            self.append(Arc::new(std::mem::take(&mut delta.alerts)));
+            changes.push(Arc::new(std::mem::take(&mut delta.changes)));
+        }
+        for batch in &changes {
+            self.append(Arc::clone(batch));
+        }
+        let number = epoch.epoch;
+        self.args.writer.send(WriterCommand::Commit {
+            generation: self.args.generation,
+            epoch: number,
+            progress: self.progress(&epoch),
+            committer: myself.clone(),
+        });
+        self.committing = Some(Committing { epoch, begun: Instant::now(), changes });
+        myself.send_after(WATCHDOG, move || CommitterMsg::Overdue(number));
+    }
+
+    /// The offset of every partition, idle ones too, each with the mark that names the epoch.
+    fn progress(&self, epoch: &OpenEpoch) -> Vec<InputProgress> {
+        let watermark = epoch.watermark();
+        let partitions = epoch.sealed.len() as u32;
+        let progress = |sealed: &Sealed| InputProgress {
+            partition: sealed.partition,
+            next: sealed.next,
+            metadata: EpochMark {
+                epoch: epoch.epoch,
+                owner: self.args.owner,
+                partitions,
+                highest: sealed.highest,
+                watermark,
+            }
+            .encode(),
+        };
+        epoch.seals().map(progress).collect()
+    }
+
+    fn owner_record(&self, epoch: Epoch) -> OutputBatch {
+        let mut batch = OutputBatch::default();
+        let key = Span::push(&mut batch.arena, OWNER_KEY);
+        let now = self.args.clock.now();
+        let owner = OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: now };
+        encode_owner(&owner, &mut batch.arena);
+        let value = Span { start: key.end, end: batch.arena.len() as u32 };
+        batch.records.push(own_record(Topic::State, 0, now, key, Some(value)));
+        batch
+    }
+
+    fn committed(&mut self, epoch: Epoch, phases: CommitPhases) -> Result<(), ActorProcessingErr> {
+        let Some(Committing { epoch: committed, begun, changes }) =
+            self.committing.take_if(|committing| committing.epoch.epoch == epoch)
+        else {
+            return Ok(());
+        };
+        self.last_commit = Instant::now();
+        self.args.credits.give_back(committed.bytes);
+        self.args.barrier.cast(BarrierMsg::Finished(epoch))?;
+        self.report_progress(&committed);
+        self.report_counts(&committed, &changes);
+        self.report_phases(&committed, begun, phases);
+        self.args.metrics.epoch_committed(epoch);
+        self.args.store.cast(Apply { epoch, changes, begun })?;
+        Ok(())
+    }
+
+    fn report_progress(&self, epoch: &OpenEpoch) {
+        for sealed in epoch.seals() {
+            self.args.positions[sealed.partition.0 as usize].store(sealed.next.0, Ordering::Relaxed);
+        }
+        if let Some(watermark) = epoch.watermark() {
+            self.args.metrics.set_watermark(watermark);
+        }
+    }
+
+    /// Counts what is now visible, so that the metrics equal what the topics hold.
+    fn report_counts(&self, epoch: &OpenEpoch, changes: &[Arc<OutputBatch>]) {
+        let metrics = &self.args.metrics;
+        let mut total = Tally::default();
+        for (partition, tally) in epoch.tallies.iter().enumerate() {
+            metrics.source_records(PartitionId(partition as u32)).add(tally.records());
+            total.add(tally);
+        }
+        let alerts = epoch.deltas.iter().map(|delta| delta.raised.len() as u64).sum();
+        let state = changes.iter().map(|changes| changes.records.len() as u64).sum();
+        for (sink, records) in [total.forwarded, alerts, total.dead_letters(), state].into_iter().enumerate()
+        {
+            metrics.sink_records(sink).add(records);
+        }
+        metrics.bot_events().add(total.bots);
+        metrics.skipped_tombstones().add(total.tombstones);
+        metrics.future_events().add(total.future);
+        for (reason, records) in total.dead.into_iter().enumerate() {
+            metrics.dead_letters(reason).add(records);
+        }
+        let now = self.args.clock.now();
+        for delta in &epoch.deltas {
+            metrics.window_overflow().add(delta.overflow);
+            for (rule, late) in delta.late.iter().enumerate() {
+                metrics.late_events(rule).add(*late);
+            }
+            for raised in &delta.raised {
+                let phase = if raised.closed { AlertPhase::Closed } else { AlertPhase::Crossed };
+                metrics.alerts(raised.rule, phase).add(1);
+                if let Some(TimestampMs(appended_at)) = raised.appended_at.filter(|_| !raised.closed) {
+                    let latency_ms = u64::try_from(now.0 - appended_at).unwrap_or(0);
+                    metrics.alert_latency().record(Duration::from_millis(latency_ms));
+                }
+            }
+        }
+    }
+
+    fn report_phases(&self, epoch: &OpenEpoch, begun: Instant, phases: CommitPhases) {
+        let Some(cut_at) = epoch.seals().map(|sealed| sealed.cut.at).next() else { return };
+        let sealed_at = epoch.all_sealed_at.unwrap_or(begun);
+        for (phase, duration) in [
+            (CheckpointPhase::Cut, sealed_at - cut_at),
+            (CheckpointPhase::Align, begun - sealed_at),
+            (CheckpointPhase::Flush, phases.flush),
+            (CheckpointPhase::Offsets, phases.offsets),
+            (CheckpointPhase::Commit, phases.end),
+            (CheckpointPhase::Total, cut_at.elapsed()),
+        ] {
+            self.args.metrics.checkpoint_duration(phase).record(duration);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A worker of the enrich pool: looks up geo data and writes the output of a piece.
+
+use std::{sync::Arc, time::Instant};
+
+use fail::fail_point;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidegate_core::geo::{GeoCache, NULL_FRAGMENT};
+use tidegate_log::{Span, TopicsFacts};
+use tidegate_telemetry::{Metrics, Stage};
+
+use crate::{
+    geo_source::{GeoSource, GeoVersion},
+    job::{Filtered, Processed, Verdict},
+    messages::EnrichMsg,
+    output::OutputBuilder,
+    tally::Tally,
+};
+
+/// Room for the geo data of a record, so that an output arena seldom grows.
+const GEO_BYTES: usize = 80;
+
+pub(crate) struct EnrichWorker;
+
+pub(crate) struct EnrichArgs {
+    pub(crate) topics: Arc<TopicsFacts>,
+    pub(crate) geo: GeoSource,
+    pub(crate) metrics: Metrics,
+}
+
+pub(crate) struct EnrichState {
+    args: EnrichArgs,
+    version: GeoVersion,
+    cache: GeoCache,
+}
+
+impl Actor for EnrichWorker {
+    type Msg = EnrichMsg;
+    type State = EnrichState;
+    type Arguments = EnrichArgs;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<EnrichMsg>,
+        args: EnrichArgs,
+    ) -> Result<EnrichState, ActorProcessingErr> {
+        let (version, database) = args.geo.current();
+        Ok(EnrichState { version, cache: GeoCache::new(database), args })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<EnrichMsg>,
+        EnrichMsg(filtered): EnrichMsg,
+        state: &mut EnrichState,
+    ) -> Result<(), ActorProcessingErr> {
+        let started = Instant::now();
+        state.refresh_database();
+        state.enrich(*filtered);
+        state.args.metrics.stage(Stage::Enrich).add_busy(started.elapsed());
+        Ok(())
+    }
+}
+
+impl EnrichState {
+    fn refresh_database(&mut self) {
+        if self.args.geo.version() != self.version {
+            let (version, database) = self.args.geo.current();
+            self.version = version;
+            self.cache = GeoCache::new(database);
+        }
+    }
+
+    fn enrich(&mut self, filtered: Filtered) {
+        let Filtered { mut job, verdicts, rejections, counted, tally, highest } = filtered;
+        job.ticket.set_working(true);
+        fail_point!("enrich");
+        let batch = Arc::clone(&job.batch);
+        let records = &batch.records[job.ticket.piece().records()];
+        let mut builder = OutputBuilder::new(&self.args.topics, Arc::clone(&batch), tally);
+        let value_bytes: usize = records.iter().map(|r| r.value.map_or(0, Span::len) + GEO_BYTES).sum();
+        builder.reserve(records.len(), value_bytes);
+
+        for (record, verdict) in records.iter().zip(&verdicts) {
+            match verdict {
+                Verdict::Tombstone | Verdict::Bot => {}
+                Verdict::Reject(index) => {
+                    let rejection = &rejections[*index as usize];
+                    builder.dead_letter(record, rejection.reason, &rejection.detail);
+                }
+                Verdict::Forward { ip, geo } => {
+                    fail_point!("enrich_poison", poisoned(&batch, record), |_| panic!("poisonous record"));
+                    let fragment = ip.map_or(NULL_FRAGMENT, |ip| self.cache.fragment(ip));
+                    builder.forward(record, geo, fragment);
+                }
+            }
+        }
+        let (output, tally): (_, Tally) = builder.finish();
+        job.ticket.settle(Processed { output, counted, tally, highest });
+    }
+}
+
+#[cfg(feature = "failpoints")]
+fn poisoned(batch: &tidegate_log::RecordBatch, record: &tidegate_log::RecordMeta) -> bool {
+    let value = record.value.map_or(&[][..], |span| span.of(&batch.arena));
+    memchr::memmem::find(value, b"__poison_enrich__").is_some()
+}

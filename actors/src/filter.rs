@@ -1,0 +1,221 @@
+//! A worker of the filter pool: parses a piece, drops bots, and sorts out which events rules count.
+
+use std::{sync::Arc, time::Instant};
+
+use fail::fail_point;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidegate_core::{
+    TimestampMs,
+    bots::BotCache,
+    event::Event,
+    partitioner::{key_group, window_actor},
+    watermark::is_far_future,
+};
+use tidegate_log::{RecordMeta, Span};
+use tidegate_telemetry::{Metrics, Stage};
+
+use crate::{
+    clock::Clock,
+    job::{Counted, CountedEvents, Filtered, Group, Job, Verdict},
+    messages::{EnrichMsg, FilterMsg},
+    pool::Pool,
+    settings::PipelineSettings,
+    tally::Tally,
+};
+
+/// Longest `user_id` that is kept as evidence, so that one event cannot make an alert too large to write.
+const MAX_EVIDENCE_USER_ID_BYTES: usize = 1024;
+
+pub(crate) struct FilterWorker;
+
+pub(crate) struct FilterArgs {
+    pub(crate) settings: Arc<PipelineSettings>,
+    pub(crate) enrich: Arc<Pool<EnrichMsg>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+}
+
+pub(crate) struct FilterState {
+    args: FilterArgs,
+    bots: Option<BotCache>,
+}
+
+impl Actor for FilterWorker {
+    type Msg = FilterMsg;
+    type State = FilterState;
+    type Arguments = FilterArgs;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<FilterMsg>,
+        args: FilterArgs,
+    ) -> Result<FilterState, ActorProcessingErr> {
+        let bots = args.settings.bots.clone().map(BotCache::new);
+        Ok(FilterState { args, bots })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<FilterMsg>,
+        FilterMsg(mut job): FilterMsg,
+        state: &mut FilterState,
+    ) -> Result<(), ActorProcessingErr> {
+        let started = Instant::now();
+        job.ticket.set_working(true);
+        fail_point!("filter");
+        let mut filtered = state.filter(job);
+        filtered.job.ticket.set_working(false);
+        state.args.metrics.stage(Stage::Filter).add_busy(started.elapsed());
+        // with no enrich worker alive the ticket is dropped here, and the partition gives the piece out again
+        let _ = state.args.enrich.send(EnrichMsg(Box::new(filtered)));
+        Ok(())
+    }
+}
+
+impl FilterState {
+    fn filter(&mut self, job: Job) -> Filtered {
+        let settings = Arc::clone(&self.args.settings);
+        let piece = job.ticket.piece();
+        let now = self.args.clock.now();
+        let mut verdicts = Vec::with_capacity(piece.records().len());
+        let mut rejections = Vec::new();
+        let mut matches = Matches::default();
+        let mut tally = Tally::default();
+        let mut highest = None;
+
+        for record in &job.batch.records[piece.records()] {
+            let Some(value) = record.value.map(|span| span.of(&job.batch.arena)) else {
+                tally.tombstones += 1;
+                verdicts.push(Verdict::Tombstone);
+                continue;
+            };
+            fail_point!("filter_poison", memchr::memmem::find(value, b"__poison_filter__").is_some(), |_| {
+                panic!("poisonous record")
+            });
+            let event = match settings.parser.parse(value) {
+                Ok(event) => event,
+                Err(rejection) => {
+                    verdicts.push(Verdict::Reject(rejections.len() as u32));
+                    rejections.push(rejection);
+                    continue;
+                }
+            };
+            let timestamp = event.timestamp.unwrap_or(record.timestamp.max(TimestampMs(0)));
+            let far_future = is_far_future(timestamp, record.timestamp, now, settings.max_future_ms);
+            if far_future {
+                tally.future += 1;
+            } else {
+                highest = highest.max(Some(timestamp));
+            }
+            if self.is_bot(&event) {
+                tally.bots += 1;
+                verdicts.push(Verdict::Bot);
+                continue;
+            }
+            if !far_future {
+                matches.collect(&settings, &event, timestamp, record);
+            }
+            verdicts.push(Verdict::Forward { ip: event.ip, geo: event.geo });
+        }
+        let counted = matches.group(settings.window_actors, settings.key_groups);
+        Filtered { job, verdicts, rejections, counted, tally, highest }
+    }
+
+    fn is_bot(&mut self, event: &Event<'_>) -> bool {
+        match (&mut self.bots, &event.user_agent) {
+            (Some(bots), Some(user_agent)) => bots.is_bot(user_agent),
+            _ => false,
+        }
+    }
+}
+
+/// Events that rules count, as they come.
+#[derive(Default)]
+struct Matches {
+    text: CountedEvents,
+    found: Vec<Match>,
+}
+
+struct Match {
+    rule: usize,
+    service: Span,
+    event: Counted,
+}
+
+impl Matches {
+    fn collect(
+        &mut self,
+        settings: &PipelineSettings,
+        event: &Event<'_>,
+        timestamp: TimestampMs,
+        record: &RecordMeta,
+    ) {
+        let mut texts = None;
+        for (rule, _) in
+            settings.rules.iter().enumerate().filter(|(_, rule)| rule.event_type == event.event_type)
+        {
+            let (service, user_id) = *texts.get_or_insert_with(|| {
+                let user_id = event.user_id.as_deref().map(|id| {
+                    let end = id.floor_char_boundary(MAX_EVIDENCE_USER_ID_BYTES);
+                    self.text.push_text(&id[..end])
+                });
+                (self.text.push_text(&event.service), user_id)
+            });
+            let event = Counted { timestamp, append_time: record.timestamp, offset: record.offset, user_id };
+            self.found.push(Match { rule, service, event });
+        }
+    }
+
+    /// Groups by window actor, rule and service; within a group the order of arrival stays.
+    fn group(mut self, actors: usize, key_groups: u32) -> Vec<CountedEvents> {
+        let mut by_actor: Vec<CountedEvents> = (0..actors).map(|_| CountedEvents::default()).collect();
+        let text = &self.text;
+        self.found.sort_by(|a, b| (a.rule, text.text(a.service)).cmp(&(b.rule, text.text(b.service))));
+        for run in
+            self.found.chunk_by(|a, b| a.rule == b.rule && text.text(a.service) == text.text(b.service))
+        {
+            let service = text.text(run[0].service);
+            let actor = &mut by_actor[window_actor(key_group(service, key_groups), actors)];
+            let first = actor.events.len() as u32;
+            for found in run {
+                let user_id = found.event.user_id.map(|span| actor.push_text(text.text(span)));
+                actor.events.push(Counted { user_id, ..found.event });
+            }
+            let service = actor.push_text(service);
+            actor.groups.push(Group { rule: run[0].rule, service, events: first..actor.events.len() as u32 });
+        }
+        by_actor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::PartitionId;
+
+    use super::*;
+
+    #[test]
+    fn matches_are_grouped_by_rule_and_service_in_arrival_order() {
+        let mut matches = Matches::default();
+        for (offset, service) in ["b", "a", "b", "a", "b"].into_iter().enumerate() {
+            let service = matches.text.push_text(service);
+            let event = Counted {
+                timestamp: TimestampMs(0),
+                append_time: TimestampMs(0),
+                offset: offset as i64,
+                user_id: None,
+            };
+            matches.found.push(Match { rule: 0, service, event });
+        }
+        let [counted] = <[CountedEvents; 1]>::try_from(matches.group(1, 12)).expect("one actor");
+        let groups: Vec<_> = counted
+            .groups
+            .iter()
+            .map(|group| {
+                let offsets: Vec<_> = counted.events_of(group, PartitionId(0)).map(|e| e.offset).collect();
+                (counted.text(group.service), offsets)
+            })
+            .collect();
+        assert_eq!(groups, [("a", vec![1, 3]), ("b", vec![0, 2, 4])]);
+    }
+}

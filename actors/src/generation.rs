@@ -1,0 +1,316 @@
+//! The wiring of one generation: its actors, from the barrier up to the reader's first record.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
+
+use ractor::{Actor, ActorCell, ActorId, ActorRef, SpawnErr};
+use tidegate_core::{
+    Epoch, Generation, NextOffset, PartitionId,
+    partitioner::{key_group, window_actor},
+    watermark::{PartitionClock, PipelineWatermark},
+    window::{OpenWindows, Windows},
+};
+use tidegate_log::{Log, Topic, TopicsFacts};
+use tidegate_supervision::Part;
+use tidegate_telemetry::{Metrics, Stage};
+
+use crate::{
+    barrier::{Barrier, BarrierArgs},
+    clock::Clock,
+    committer::{Committer, CommitterArgs},
+    credits::Credits,
+    enrich::{EnrichArgs, EnrichWorker},
+    filter::{FilterArgs, FilterWorker},
+    geo_source::GeoSource,
+    messages::{
+        Apply, BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, SupervisorMsg, WindowMsg,
+    },
+    partition::{Partition, PartitionArgs},
+    pool::Pool,
+    reader::{Positions, ReaderHandle, Route},
+    recovery::{Plan, by_partition},
+    settings::PipelineSettings,
+    store::{SharedCopy, StoreActor, StoreArgs},
+    window::{WindowActor, WindowArgs},
+    writer::WriterHandle,
+};
+
+/// How long an actor may take to die or to drain.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What all generations share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) settings: Arc<PipelineSettings>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) copy: SharedCopy,
+    pub(crate) geo: GeoSource,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+    /// Nonce of this process.
+    pub(crate) owner: u64,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+}
+
+/// Who an actor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Role {
+    pub(crate) part: Part,
+    /// Which of the actors of its kind.
+    pub(crate) index: usize,
+}
+
+/// A generation that lives.
+pub(crate) struct Live {
+    pub(crate) number: Generation,
+    pub(crate) topics: Arc<TopicsFacts>,
+    pub(crate) writer: WriterHandle,
+    pub(crate) reader: ReaderHandle,
+    pub(crate) barrier: ActorRef<BarrierMsg>,
+    /// Where it began to read.
+    pub(crate) began_at: Vec<NextOffset>,
+    /// No epoch of its writer is committed yet.
+    pub(crate) announce: bool,
+    shared: Shared,
+    filter: Arc<Pool<FilterMsg>>,
+    enrich: Arc<Pool<EnrichMsg>>,
+    partitions: Vec<ActorRef<PartitionMsg>>,
+    store: ActorRef<Apply>,
+    children: HashMap<ActorId, (Role, ActorCell)>,
+}
+
+impl Live {
+    /// Spawns all actors of a generation, linked to the supervisor, and lets the reader start.
+    ///
+    /// # Errors
+    /// If an actor cannot be spawned; those that were are left to the caller's [`end`](Self::end).
+    pub(crate) async fn spawn(shared: &Shared, number: Generation, plan: Plan) -> Result<Self, SpawnErr> {
+        let mut children = Children { supervisor: shared.supervisor.get_cell(), all: HashMap::new() };
+        let Plan { topics, epoch, positions, highest, watermark, windows, announce, writer, reader } = plan;
+        let Shared { settings, log, metrics, clock, supervisor, .. } = shared.clone();
+        let credits = Arc::new(Credits::new(settings.in_flight_bytes));
+        let lag_positions: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
+        writer.begin(number);
+
+        let store_args =
+            StoreArgs { copy: Arc::clone(&shared.copy), log: Arc::clone(&log), metrics: metrics.clone() };
+        let store = children.spawn(Part::Store, 0, StoreActor, store_args).await?;
+        let barrier_args = BarrierArgs {
+            epoch,
+            interval: settings.checkpoint_interval,
+            supervisor: supervisor.clone(),
+            log,
+            clock,
+        };
+        let barrier = children.spawn(Part::Barrier, 0, Barrier, barrier_args).await?;
+        let committer_args = CommitterArgs {
+            generation: number,
+            epoch,
+            owner: shared.owner,
+            announce,
+            window_actors: settings.window_actors,
+            topics: Arc::clone(&topics),
+            writer: writer.clone(),
+            barrier: barrier.clone(),
+            store: store.clone(),
+            supervisor,
+            credits: Arc::clone(&credits),
+            positions: Arc::clone(&lag_positions),
+            metrics,
+            clock,
+        };
+        let committer = children.spawn(Part::Committer, 0, Committer, committer_args).await?;
+        let window_actors =
+            spawn_windows(shared, &mut children, &topics, epoch, watermark, windows, &barrier, &committer)
+                .await?;
+
+        let filter = Arc::new(Pool::new(settings.filter_workers));
+        let enrich = Arc::new(Pool::new(settings.enrich_workers));
+        let mut live = Self {
+            number,
+            topics,
+            writer,
+            reader,
+            barrier,
+            began_at: positions,
+            announce,
+            shared: shared.clone(),
+            filter,
+            enrich,
+            partitions: Vec::new(),
+            store,
+            children: HashMap::new(),
+        };
+        for index in 0..settings.enrich_workers {
+            live.spawn_worker(&mut children, Role { part: Part::Enrich, index }).await?;
+        }
+        for index in 0..settings.filter_workers {
+            live.spawn_worker(&mut children, Role { part: Part::Filter, index }).await?;
+        }
+        for (index, highest) in highest.into_iter().enumerate() {
+            let args = PartitionArgs {
+                partition: PartitionId(index as u32),
+                next: live.began_at[index],
+                clock_state: PartitionClock::restore(highest),
+                epoch,
+                settings: Arc::clone(&settings),
+                topics: Arc::clone(&live.topics),
+                filter: Arc::clone(&live.filter),
+                windows: window_actors.clone(),
+                committer: committer.clone(),
+                supervisor: shared.supervisor.clone(),
+                clock,
+            };
+            live.partitions.push(children.spawn(Part::Partition, index, Partition, args).await?);
+        }
+        live.children = children.all;
+        live.start(credits, lag_positions);
+        Ok(live)
+    }
+
+    fn start(&self, credits: Arc<Credits>, positions: Positions) {
+        for (stage, workers) in [
+            (Stage::Reader, 1),
+            (Stage::Filter, self.shared.settings.filter_workers),
+            (Stage::Enrich, self.shared.settings.enrich_workers),
+            (Stage::Window, self.shared.settings.window_actors),
+            (Stage::Committer, 1),
+        ] {
+            self.shared.metrics.stage(stage).set_workers(workers);
+        }
+        // if the barrier is gone already, the supervisor hears of it
+        let _ = self.barrier.cast(BarrierMsg::Start(self.partitions.clone()));
+        self.reader.start(Route {
+            generation: self.number,
+            from: by_partition(&self.began_at),
+            partitions: self.partitions.clone(),
+            barrier: self.barrier.clone(),
+            credits,
+            positions,
+        });
+    }
+
+    /// Who this actor is, if it belongs to this generation.
+    pub(crate) fn role(&self, actor: ActorId) -> Option<Role> {
+        self.children.get(&actor).map(|(role, _)| *role)
+    }
+
+    /// Puts a new worker in the place of one that died, and lets the partitions know.
+    ///
+    /// # Errors
+    /// If it cannot be spawned.
+    pub(crate) async fn replace_worker(&mut self, dead: ActorId, role: Role) -> Result<(), SpawnErr> {
+        self.children.remove(&dead);
+        let supervisor = self.shared.supervisor.get_cell();
+        let mut children = Children { supervisor, all: std::mem::take(&mut self.children) };
+        let spawned = self.spawn_worker(&mut children, role).await;
+        self.children = children.all;
+        for partition in &self.partitions {
+            let _ = partition.cast(PartitionMsg::WorkerReplaced);
+        }
+        spawned
+    }
+
+    async fn spawn_worker(&self, children: &mut Children, role: Role) -> Result<(), SpawnErr> {
+        let Shared { settings, geo, metrics, clock, .. } = self.shared.clone();
+        match role.part {
+            Part::Enrich => {
+                let args = EnrichArgs { topics: Arc::clone(&self.topics), geo, metrics };
+                let worker = children.spawn(role.part, role.index, EnrichWorker, args).await?;
+                self.enrich.set(role.index, worker);
+            }
+            _ => {
+                let args = FilterArgs { settings, enrich: Arc::clone(&self.enrich), metrics, clock };
+                let worker = children.spawn(role.part, role.index, FilterWorker, args).await?;
+                self.filter.set(role.index, worker);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the generation: the reader stops, all actors die, but the store first applies what is committed.
+    /// Nothing is left running when this returns, except a call of the writer's that does not come back.
+    pub(crate) async fn end(&self) {
+        self.reader.halt().await;
+        for (role, cell) in self.children.values() {
+            if role.part != Part::Store {
+                cell.kill();
+            }
+        }
+        for (role, cell) in self.children.values() {
+            if role.part != Part::Store {
+                // an error means that it is dead already
+                let _ = cell.kill_and_wait(Some(STOP_TIMEOUT)).await;
+            }
+        }
+        let _ = self.store.get_cell().drain_and_wait(Some(STOP_TIMEOUT)).await;
+    }
+}
+
+/// Actors spawned so far.
+struct Children {
+    supervisor: ActorCell,
+    all: HashMap<ActorId, (Role, ActorCell)>,
+}
+
+impl Children {
+    async fn spawn<A: Actor>(
+        &mut self,
+        part: Part,
+        index: usize,
+        actor: A,
+        args: A::Arguments,
+    ) -> Result<ActorRef<A::Msg>, SpawnErr> {
+        let (spawned, _) = Actor::spawn_linked(None, actor, args, self.supervisor.clone()).await?;
+        self.all.insert(spawned.get_id(), (Role { part, index }, spawned.get_cell()));
+        Ok(spawned)
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "wiring")]
+async fn spawn_windows(
+    shared: &Shared,
+    children: &mut Children,
+    topics: &Arc<TopicsFacts>,
+    epoch: Epoch,
+    watermark: Option<tidegate_core::TimestampMs>,
+    restored: Vec<(tidegate_core::window::WindowKey, tidegate_core::window::WindowState)>,
+    barrier: &ActorRef<BarrierMsg>,
+    committer: &ActorRef<CommitterMsg>,
+) -> Result<Vec<ActorRef<WindowMsg>>, SpawnErr> {
+    let settings = &shared.settings;
+    let open = Arc::new(OpenWindows::new(settings.open_windows));
+    let mut shares: Vec<Windows> = (0..settings.window_actors)
+        .map(|_| {
+            let (rules, open) = (Arc::clone(&settings.rules), Arc::clone(&open));
+            let mut windows =
+                Windows::new(rules, settings.allowed_lateness_ms, settings.alert_evidence, open);
+            windows.restore_watermark(watermark);
+            windows
+        })
+        .collect();
+    let groups = topics[Topic::State as usize].partitions;
+    for (key, state) in restored {
+        let share = window_actor(key_group(&key.service, groups), settings.window_actors);
+        shares[share].restore(key, state);
+    }
+    let mut actors = Vec::with_capacity(shares.len());
+    for (index, windows) in shares.into_iter().enumerate() {
+        let args = WindowArgs {
+            windows,
+            rules: Arc::clone(&settings.rules),
+            watermark: PipelineWatermark::new(watermark),
+            epoch,
+            topics: Arc::clone(topics),
+            committer: committer.clone(),
+            barrier: barrier.clone(),
+            metrics: shared.metrics.clone(),
+            clock: shared.clock,
+        };
+        actors.push(children.spawn(Part::Window, index, WindowActor, args).await?);
+    }
+    Ok(actors)
+}

@@ -1,0 +1,40 @@
+//! The actors of the pipeline, one file each, and the wiring of one generation.
+//!
+//! ```text
+//! reader ──▶ partition ×P ──▶ filter pool ──▶ enrich pool ──┐
+//! (thread)      ▲ │                                         │
+//!               └─┼─────────────────────────────────────────┘
+//!                 ├──▶ window ×W ──▶ committer ──▶ writer (thread)
+//!                 └────────────────▶ committer ──▶ store
+//! barrier ──▶ partition ×P           committer ──▶ barrier
+//! ```
+//! What travels is in [`messages`] and [`job`]; who lives how long is in [`generation`] and [`supervisor`].
+
+mod barrier;
+mod clock;
+mod committer;
+mod credits;
+mod enrich;
+mod filter;
+mod generation;
+mod geo_source;
+mod job;
+mod messages;
+mod output;
+mod partition;
+mod pipeline;
+mod pool;
+mod reader;
+mod recovery;
+mod settings;
+mod slots;
+mod store;
+mod supervisor;
+mod tally;
+mod window;
+mod writer;
+
+pub use clock::Clock;
+pub use geo_source::GeoSource;
+pub use pipeline::{Ending, Parts, PipelineHandle, start};
+pub use settings::PipelineSettings;

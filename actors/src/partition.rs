@@ -1,0 +1,220 @@
+//! The owner of one input partition: its order, its position, its watermark.
+//!
+//! It gives batches out to the pools and takes them back in any order; what it passes on is in order again
+//! and belongs to the epoch that is open at that moment. A cut waits for nothing: what is still in the pools
+//! will belong to the next epoch.
+
+use std::sync::Arc;
+
+use fail::fail_point;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidegate_core::{
+    Epoch, NextOffset, PartitionId,
+    event::Reason,
+    watermark::{PartitionClock, PartitionMark},
+};
+use tidegate_log::{RecordBatch, TopicsFacts};
+
+use crate::{
+    clock::Clock,
+    job::{Job, PieceId, Processed, Ticket},
+    messages::{CommitterMsg, Cut, FilterMsg, PartitionMsg, Sealed, SupervisorMsg, WindowMsg},
+    output::OutputBuilder,
+    pool::Pool,
+    settings::PipelineSettings,
+    slots::{Finished, Retry, Slots},
+    tally::Tally,
+};
+
+pub(crate) struct Partition;
+
+pub(crate) struct PartitionArgs {
+    pub(crate) partition: PartitionId,
+    pub(crate) next: NextOffset,
+    pub(crate) clock_state: PartitionClock,
+    /// The epoch that is open first.
+    pub(crate) epoch: Epoch,
+    pub(crate) settings: Arc<PipelineSettings>,
+    pub(crate) topics: Arc<TopicsFacts>,
+    pub(crate) filter: Arc<Pool<FilterMsg>>,
+    pub(crate) windows: Vec<ActorRef<WindowMsg>>,
+    pub(crate) committer: ActorRef<CommitterMsg>,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) clock: Clock,
+}
+
+pub(crate) struct PartitionState {
+    args: PartitionArgs,
+    slots: Slots,
+    /// Pieces that found no living worker.
+    parked: Vec<PieceId>,
+    /// Where the partition ends, if all that the reader sent before is the last there was.
+    end: Option<NextOffset>,
+    /// When something last spoke against idleness: a record, or a log that did not answer.
+    active_ms: i64,
+    /// The last cut of a drain, until the slots are empty.
+    draining: Option<Cut>,
+}
+
+impl Actor for Partition {
+    type Msg = PartitionMsg;
+    type State = PartitionState;
+    type Arguments = PartitionArgs;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<PartitionMsg>,
+        args: PartitionArgs,
+    ) -> Result<PartitionState, ActorProcessingErr> {
+        Ok(PartitionState {
+            active_ms: args.clock.elapsed_ms(),
+            args,
+            slots: Slots::default(),
+            parked: Vec::new(),
+            end: None,
+            draining: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<PartitionMsg>,
+        message: PartitionMsg,
+        state: &mut PartitionState,
+    ) -> Result<(), ActorProcessingErr> {
+        fail_point!("partition");
+        match message {
+            PartitionMsg::Batch(batch) => state.take_in(&myself, batch),
+            PartitionMsg::End(next) => state.end = Some(next),
+            PartitionMsg::Done(piece, processed) => {
+                state.slots.done(piece, *processed);
+                state.pass_on()?;
+            }
+            PartitionMsg::Lost { piece, blamed } => state.retry(&myself, piece, blamed)?,
+            PartitionMsg::WorkerReplaced => {
+                for piece in std::mem::take(&mut state.parked) {
+                    state.give_out(&myself, piece);
+                }
+            }
+            PartitionMsg::Cut(cut) if cut.drain && !state.slots.is_empty() => state.draining = Some(cut),
+            PartitionMsg::Cut(cut) => state.seal(cut)?,
+        }
+        Ok(())
+    }
+}
+
+impl PartitionState {
+    fn take_in(&mut self, myself: &ActorRef<PartitionMsg>, batch: RecordBatch) {
+        self.end = None;
+        self.active_ms = self.args.clock.elapsed_ms();
+        let piece = self.slots.push(Arc::new(batch));
+        self.give_out(myself, piece);
+    }
+
+    fn give_out(&mut self, myself: &ActorRef<PartitionMsg>, piece: PieceId) {
+        let Some(batch) = self.slots.batch(piece) else { return };
+        let ticket = Ticket::new(myself.clone(), piece);
+        let job = Job { ticket, batch: Arc::clone(batch) };
+        if let Err(FilterMsg(job)) = self.args.filter.send(FilterMsg(job)) {
+            self.parked.push(job.ticket.take_back());
+        }
+    }
+
+    fn retry(
+        &mut self,
+        myself: &ActorRef<PartitionMsg>,
+        piece: PieceId,
+        blamed: bool,
+    ) -> Result<(), ActorProcessingErr> {
+        if blamed && self.slots.is_first_death(piece) {
+            self.args.supervisor.cast(SupervisorMsg::BatchBlamed { partition: self.args.partition })?;
+        }
+        match self.slots.lost(piece, blamed) {
+            Retry::Send(pieces) => pieces.into_iter().for_each(|piece| self.give_out(myself, piece)),
+            Retry::Poison(piece) => {
+                if let Some(processed) = self.poison(piece) {
+                    self.slots.done(piece, processed);
+                }
+                self.pass_on()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What becomes of a record that no worker survives.
+    fn poison(&self, piece: PieceId) -> Option<Processed> {
+        let batch = self.slots.batch(piece)?;
+        let record = &batch.records[piece.first as usize];
+        let partition = self.args.partition;
+        tracing::error!(%partition, offset = record.offset, "record crashed its workers, moved to the dead letters");
+        let mut builder = OutputBuilder::new(&self.args.topics, Arc::clone(batch), Tally::default());
+        builder.dead_letter(record, Reason::ProcessingFailed, "processing crashed repeatedly on this record");
+        let (output, tally) = builder.finish();
+        Some(Processed { output, counted: Vec::new(), tally, highest: None })
+    }
+
+    /// Passes on all batches that are complete and next in order.
+    fn pass_on(&mut self) -> Result<(), ActorProcessingErr> {
+        while let Some(finished) = self.slots.pop() {
+            self.pass_on_batch(finished)?;
+        }
+        if self.slots.is_empty()
+            && let Some(cut) = self.draining.take()
+        {
+            self.seal(cut)?;
+        }
+        Ok(())
+    }
+
+    fn pass_on_batch(&mut self, Finished { batch, pieces }: Finished) -> Result<(), ActorProcessingErr> {
+        let PartitionArgs { epoch, partition, .. } = self.args;
+        if let Some(last) = batch.records.last() {
+            self.args.next = NextOffset(last.offset + 1);
+        }
+        let mut bytes = batch.size_bytes();
+        for piece in pieces {
+            if let Some(highest) = piece.highest {
+                self.args.clock_state.observe(highest);
+            }
+            for (window, events) in self.args.windows.iter().zip(piece.counted) {
+                if !events.is_empty() {
+                    window.cast(WindowMsg::Count { epoch, partition, events })?;
+                }
+            }
+            let (output, tally) = (piece.output, piece.tally);
+            let bytes = std::mem::take(&mut bytes);
+            self.args.committer.cast(CommitterMsg::Output { epoch, partition, output, tally, bytes })?;
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, cut: Cut) -> Result<(), ActorProcessingErr> {
+        if !cut.log_is_up {
+            self.active_ms = cut.elapsed_ms;
+        }
+        let at_end = self.slots.is_empty() && self.end.is_some();
+        if let Some(end) = self.end.filter(|_| at_end) {
+            // past the control records behind the last record
+            self.args.next = self.args.next.max(end);
+        }
+        let silent_ms = cut.elapsed_ms - self.active_ms;
+        let settings = &self.args.settings;
+        let clock = &self.args.clock_state;
+        let sealed = Sealed {
+            cut,
+            partition: self.args.partition,
+            next: self.args.next,
+            mark: PartitionMark {
+                watermark: clock.watermark(settings.max_disorder_ms),
+                idle: at_end && silent_ms >= settings.idle_after_ms,
+            },
+            highest: clock.highest(),
+        };
+        for window in &self.args.windows {
+            window.cast(WindowMsg::Sealed(sealed))?;
+        }
+        self.args.committer.cast(CommitterMsg::Sealed(sealed))?;
+        self.args.epoch = cut.epoch.next();
+        Ok(())
+    }
+}

@@ -1,0 +1,260 @@
+//! The thread that reads: polls the log and hands batches to the partition actors.
+//!
+//! It copies each record's bytes once, into the arena of its partition's next batch. It stops reading while
+//! the budget of bytes is used up. Like the writer it outlives generations; every generation begins by
+//! assigning the positions anew.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+        mpsc::{self, RecvTimeoutError, TryRecvError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use fail::fail_point;
+use ractor::ActorRef;
+use tidegate_core::{Generation, NextOffset, PartitionId};
+use tidegate_log::{LogError, RecordBatch, RecordMeta, RecordReader, RecordRef, RecordSink, Span};
+use tidegate_supervision::Part;
+use tidegate_telemetry::{Metrics, Stage};
+use tokio::sync::oneshot;
+
+use crate::{
+    credits::Credits,
+    messages::{BarrierMsg, PartitionMsg, SupervisorMsg},
+    writer::panic_text,
+};
+
+/// Records asked for in one poll.
+const POLL_RECORDS: usize = 2000;
+/// A batch this large is handed on although more is there to be read.
+const BATCH_RECORDS: usize = 1000;
+const BATCH_BYTES: usize = 512 << 10;
+/// Longest wait for records, and so for a command, while nothing comes.
+const POLL_TIMEOUT: Duration = Duration::from_millis(10);
+/// How often to look whether the budget has room again.
+const BACK_PRESSURE_POLL: Duration = Duration::from_millis(1);
+const LAG_EVERY: Duration = Duration::from_secs(1);
+
+/// Position of each input partition up to which all is committed or needed no commit, for the lag.
+pub(crate) type Positions = Arc<[AtomicI64]>;
+
+/// What the reader is told.
+pub(crate) enum ReaderCommand {
+    /// Read from here for this generation.
+    Start(Box<Route>),
+    /// Hand on what was read, then read nothing more until the next start; then answer.
+    Halt(oneshot::Sender<()>),
+}
+
+/// Where records of a generation come from and go to.
+pub(crate) struct Route {
+    pub(crate) generation: Generation,
+    pub(crate) from: Vec<(PartitionId, NextOffset)>,
+    pub(crate) partitions: Vec<ActorRef<PartitionMsg>>,
+    pub(crate) barrier: ActorRef<BarrierMsg>,
+    pub(crate) credits: Arc<Credits>,
+    pub(crate) positions: Positions,
+}
+
+/// A cheap handle of the reader thread. When the last one is gone, the thread ends.
+#[derive(Clone)]
+pub(crate) struct ReaderHandle(mpsc::Sender<ReaderCommand>);
+
+impl ReaderHandle {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub(crate) fn spawn(
+        reader: Box<dyn RecordReader>,
+        supervisor: ActorRef<SupervisorMsg>,
+        metrics: Metrics,
+    ) -> std::io::Result<Self> {
+        let (commands, inbox) = mpsc::channel();
+        let mut thread =
+            ReaderThread { reader, supervisor: supervisor.clone(), metrics, last_lag: Instant::now() };
+        thread::Builder::new().name("tidegate-reader".into()).spawn(move || {
+            let mut generation = Generation::default();
+            let run = catch_unwind(AssertUnwindSafe(|| thread.run(&inbox, &mut generation)));
+            if let Err(panic) = run {
+                let cause = panic_text(&*panic);
+                let part = Part::Reader;
+                let _ = supervisor.cast(SupervisorMsg::ThreadPanicked { generation, part, cause });
+            }
+        })?;
+        Ok(Self(commands))
+    }
+
+    /// Begins a generation. If the thread is gone, the supervisor knows already.
+    pub(crate) fn start(&self, route: Route) {
+        let _ = self.0.send(ReaderCommand::Start(Box::new(route)));
+    }
+
+    /// Stops reading; when this returns, nothing more will be handed on.
+    pub(crate) async fn halt(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.0.send(ReaderCommand::Halt(done)).is_ok() {
+            // an error means that the thread is gone, and so halted
+            let _ = answer.await;
+        }
+    }
+}
+
+struct ReaderThread {
+    reader: Box<dyn RecordReader>,
+    supervisor: ActorRef<SupervisorMsg>,
+    metrics: Metrics,
+    last_lag: Instant,
+}
+
+impl ReaderThread {
+    /// Serves commands; between them reads for the generation that was started last.
+    fn run(&mut self, inbox: &mpsc::Receiver<ReaderCommand>, generation: &mut Generation) {
+        let mut route: Option<Intake> = None;
+        loop {
+            let command = match &route {
+                Some(_) => inbox.try_recv().map_err(|error| error == TryRecvError::Disconnected),
+                None => inbox
+                    .recv_timeout(Duration::from_millis(100))
+                    .map_err(|error| error == RecvTimeoutError::Disconnected),
+            };
+            match command {
+                Ok(ReaderCommand::Start(started)) => {
+                    *generation = started.generation;
+                    route = self.assign(*started);
+                }
+                Ok(ReaderCommand::Halt(done)) => {
+                    if let Some(intake) = &mut route {
+                        intake.flush(0);
+                    }
+                    route = None;
+                    let _ = done.send(());
+                }
+                Err(true) => return,
+                Err(false) => {}
+            }
+            if let Some(intake) = &mut route
+                && let Err(error) = self.read(intake)
+            {
+                let (generation, part) = (intake.route.generation, Part::Reader);
+                let _ = self.supervisor.cast(SupervisorMsg::LogFailed { generation, part, error });
+                route = None;
+            }
+        }
+    }
+
+    fn assign(&mut self, route: Route) -> Option<Intake> {
+        match self.reader.assign(&route.from) {
+            Ok(()) => Some(Intake::new(route)),
+            Err(error) => {
+                let (generation, part) = (route.generation, Part::Reader);
+                let _ = self.supervisor.cast(SupervisorMsg::LogFailed { generation, part, error });
+                None
+            }
+        }
+    }
+
+    fn read(&mut self, intake: &mut Intake) -> Result<(), LogError> {
+        self.report_lag(&intake.route.positions);
+        let meter = self.metrics.stage(Stage::Reader);
+        if !intake.route.credits.available() {
+            if !std::mem::replace(&mut intake.waiting, true) {
+                // what is in flight comes back only by a commit
+                let _ = intake.route.barrier.cast(BarrierMsg::CutSoon);
+            }
+            let started = Instant::now();
+            self.reader.poll(Duration::ZERO, 0, intake)?;
+            thread::sleep(BACK_PRESSURE_POLL);
+            meter.add_waiting(started.elapsed());
+            return Ok(());
+        }
+        intake.waiting = false;
+        let read = self.reader.poll(POLL_TIMEOUT, POLL_RECORDS, intake)?;
+        if read > 0 {
+            fail_point!("reader");
+        }
+        let keep_below = if read == POLL_RECORDS { BATCH_RECORDS } else { 0 };
+        intake.flush(keep_below);
+        Ok(())
+    }
+
+    fn report_lag(&mut self, positions: &[AtomicI64]) {
+        if self.last_lag.elapsed() < LAG_EVERY {
+            return;
+        }
+        self.last_lag = Instant::now();
+        for (partition, position) in positions.iter().enumerate() {
+            let partition = PartitionId(partition as u32);
+            if let Some(NextOffset(end)) = self.reader.end_offset(partition) {
+                let lag = (end - position.load(Ordering::Relaxed)).max(0);
+                self.metrics.consumer_lag(partition).set(lag as f64);
+            }
+        }
+    }
+}
+
+/// Batches in the making, one per partition.
+struct Intake {
+    route: Route,
+    open: Vec<RecordBatch>,
+    waiting: bool,
+}
+
+impl Intake {
+    fn new(route: Route) -> Self {
+        let open = (0..route.partitions.len() as u32).map(|p| empty_batch(PartitionId(p))).collect();
+        Self { route, open, waiting: false }
+    }
+
+    /// Hands on every batch that has something in it, but not those with fewer than `keep_below` records.
+    fn flush(&mut self, keep_below: usize) {
+        for partition in 0..self.open.len() {
+            let records = self.open[partition].records.len();
+            if records > 0 && records >= keep_below {
+                self.hand_on(partition);
+            }
+        }
+    }
+
+    fn hand_on(&mut self, partition: usize) {
+        let batch = std::mem::replace(&mut self.open[partition], empty_batch(PartitionId(partition as u32)));
+        self.route.credits.spend(batch.size_bytes());
+        // if the actor is gone, the generation is over
+        let _ = self.route.partitions[partition].cast(PartitionMsg::Batch(batch));
+    }
+}
+
+impl RecordSink for Intake {
+    fn record(&mut self, record: RecordRef<'_>, headers: &mut dyn FnMut(&mut Vec<u8>)) {
+        let partition = record.partition.0 as usize;
+        let batch = &mut self.open[partition];
+        let arena = &mut batch.arena;
+        let key = record.key.map(|key| Span::push(arena, key));
+        let value = record.value.map(|value| Span::push(arena, value));
+        let start = arena.len() as u32;
+        headers(arena);
+        let headers = Span { start, end: arena.len() as u32 };
+        let RecordRef { offset, timestamp, .. } = record;
+        batch.records.push(RecordMeta { offset, timestamp, key, value, headers });
+        if batch.records.len() >= BATCH_RECORDS || batch.arena.len() >= BATCH_BYTES {
+            self.hand_on(partition);
+        }
+    }
+
+    fn end_of_partition(&mut self, partition: PartitionId, next: NextOffset) {
+        let index = partition.0 as usize;
+        if !self.open[index].records.is_empty() {
+            self.hand_on(index);
+        }
+        let _ = self.route.partitions[index].cast(PartitionMsg::End(next));
+    }
+}
+
+fn empty_batch(partition: PartitionId) -> RecordBatch {
+    RecordBatch { partition, arena: Vec::new(), records: Vec::new() }
+}

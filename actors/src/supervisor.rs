@@ -1,0 +1,425 @@
+//! The root of the supervision tree: one generation at a time, from recovery to its end.
+//!
+//! ```text
+//! recovering ──plan──▶ running ──failure──▶ recovering (after a pause that grows with failures in a row)
+//!     │                   │ shutdown
+//!     └──▶ ended ◀── draining
+//! ```
+//! What a failure leads to is decided by [`tidegate_supervision::respond`].
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tidegate_core::{Epoch, Generation, NextOffset};
+use tidegate_log::LogError;
+use tidegate_supervision::{Backoff, Failure, Part, Response, RestartBudget, Rollback, respond};
+use tidegate_telemetry::{ActorKind, Phase, Status};
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    clock::Clock,
+    generation::{Live, Role, Shared},
+    messages::{BarrierMsg, SupervisorMsg},
+    pipeline::{Ending, Parts},
+    recovery::{Kept, Plan, Recovery, RecoveryError, Remains},
+    store::LocalCopy,
+};
+
+/// Pause after the first and the following failures in a row; a short recovery needs none.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long giving up the epoch on the same writer may take before the writer is abandoned.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The supervisor actor.
+pub(crate) struct Supervisor;
+
+/// What the supervisor is doing.
+enum Stage {
+    /// A recovery task is under way.
+    Recovering,
+    Running(Box<Live>),
+    /// Shutting down, waiting for the last commit.
+    Draining(Box<Live>),
+    Ended,
+}
+
+pub(crate) struct SupervisorState {
+    shared: Shared,
+    recovery: Recovery,
+    stage: Stage,
+    generation: Generation,
+    budget: RestartBudget,
+    backoff: Backoff,
+    status: watch::Sender<Status>,
+    ending: Option<oneshot::Sender<Ending>>,
+    used: Epoch,
+    was_owner: bool,
+    began_at: Option<Vec<NextOffset>>,
+}
+
+impl Actor for Supervisor {
+    type Msg = SupervisorMsg;
+    type State = SupervisorState;
+    type Arguments = (Parts, oneshot::Sender<Ending>);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        (parts, ending): Self::Arguments,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        let Parts { log, state_dir, settings, geo, metrics, status, owner } = parts;
+        let shared = Shared {
+            settings,
+            log,
+            copy: Arc::new(Mutex::new(LocalCopy { dir: state_dir, store: None })),
+            geo,
+            metrics,
+            clock: Clock::start(),
+            owner,
+            supervisor: myself.clone(),
+        };
+        let recovery = Recovery {
+            log: Arc::clone(&shared.log),
+            copy: Arc::clone(&shared.copy),
+            settings: Arc::clone(&shared.settings),
+            metrics: shared.metrics.clone(),
+            supervisor: myself.clone(),
+            owner,
+        };
+        let budget = RestartBudget::new(shared.settings.max_restarts, shared.settings.restart_window);
+        myself.cast(SupervisorMsg::Recover)?;
+        Ok(SupervisorState {
+            shared,
+            recovery,
+            stage: Stage::Recovering,
+            generation: Generation::default(),
+            budget,
+            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            status,
+            ending: Some(ending),
+            used: Epoch::default(),
+            was_owner: false,
+            began_at: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<SupervisorMsg>,
+        message: SupervisorMsg,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMsg::Recover => state.recover(Duration::ZERO, None, Remains::default()),
+            SupervisorMsg::Recovered(result) => state.recovered(*result).await,
+            SupervisorMsg::LogFailed { generation, part, error } if generation == state.generation => {
+                let failure = classify(&error);
+                state.failed(failure, Some(part), error.to_string());
+            }
+            SupervisorMsg::ThreadPanicked { generation, part, cause } if generation == state.generation => {
+                state.failed(Failure::Crashed(part), Some(part), format!("{part} panicked: {cause}"));
+            }
+            SupervisorMsg::WriterHung { generation } if generation == state.generation => {
+                state.failed(Failure::WriterHung, Some(Part::Committer), "a commit did not come back".into());
+            }
+            SupervisorMsg::LogFailed { .. }
+            | SupervisorMsg::ThreadPanicked { .. }
+            | SupervisorMsg::WriterHung { .. } => {}
+            SupervisorMsg::BatchBlamed { partition } => {
+                state.spend(format!("a worker crashed on a batch of partition {partition}"));
+            }
+            SupervisorMsg::Progress(epoch) => state.progress(epoch),
+            SupervisorMsg::Drained => state.drained().await,
+            SupervisorMsg::Shutdown => state.shut_down().await,
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<SupervisorMsg>,
+        event: SupervisionEvent,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        let (who, cause) = match event {
+            SupervisionEvent::ActorFailed(who, error) => (who, error.to_string()),
+            SupervisionEvent::ActorTerminated(who, _, reason) => {
+                (who, reason.unwrap_or_else(|| "it ended by itself".into()))
+            }
+            _ => return Ok(()),
+        };
+        state.actor_ended(&who, cause).await;
+        Ok(())
+    }
+}
+
+/// What is to be kept of a generation for its recovery.
+struct Ended {
+    live: Box<Live>,
+    rollback: Rollback,
+    /// The reader's thread is gone.
+    reader_lost: bool,
+}
+
+impl SupervisorState {
+    fn live(&self) -> Option<&Live> {
+        match &self.stage {
+            Stage::Running(live) | Stage::Draining(live) => Some(live),
+            Stage::Recovering | Stage::Ended => None,
+        }
+    }
+
+    fn set_phase(&self, phase: Phase, reason: Option<String>) {
+        let generation = self.generation;
+        self.status.send_modify(|status| {
+            status.phase = phase;
+            status.reason = reason;
+            status.generation = generation;
+        });
+    }
+
+    /// An actor of ours ended. One of an older generation, or one that is being ended, is no news.
+    async fn actor_ended(&mut self, who: &ActorCell, cause: String) {
+        let Some(Role { part, index }) = self.live().and_then(|live| live.role(who.get_id())) else { return };
+        let cause = format!("{part} {index} failed: {cause}");
+        if respond(Failure::Crashed(part)) != Response::ReplaceWorker {
+            return self.failed(Failure::Crashed(part), Some(part), cause);
+        }
+        tracing::error!(cause, "worker replaced");
+        self.shared.metrics.restarts(actor_kind(part)).add(1);
+        let (Stage::Running(live) | Stage::Draining(live)) = &mut self.stage else { return };
+        if let Err(error) = live.replace_worker(who.get_id(), Role { part, index }).await {
+            self.failed(Failure::Lasting, Some(part), format!("cannot replace {part} {index}: {error}"));
+        }
+    }
+
+    /// Carries out the policy.
+    fn failed(&mut self, failure: Failure, part: Option<Part>, cause: String) {
+        if matches!(self.stage, Stage::Recovering | Stage::Ended) {
+            return;
+        }
+        let response = respond(failure);
+        tracing::error!(cause, ?response, generation = %self.generation, "pipeline failed");
+        if let Some(part) = part {
+            self.shared.metrics.restarts(actor_kind(part)).add(1);
+        }
+        match response {
+            _ if matches!(self.stage, Stage::Draining(_)) => {
+                self.end(Ending::Failed(format!("{cause}; what was in flight will be read again")));
+            }
+            Response::Exit | Response::ReplaceWorker => self.end(Ending::Failed(cause)),
+            Response::NewGeneration { rollback, spends } => {
+                if !spends || self.spend(cause.clone()) {
+                    self.new_generation(rollback, false, cause, failure);
+                }
+            }
+            Response::CheckOwner => {
+                if self.spend(cause.clone()) {
+                    self.new_generation(Rollback::Full, true, cause, failure);
+                }
+            }
+        }
+    }
+
+    /// Spends one restart; if that is one too many, the pipeline ends.
+    fn spend(&mut self, cause: String) -> bool {
+        match self.budget.spend(Instant::now(), cause) {
+            Ok(()) => true,
+            Err(exhausted) => {
+                self.end(Ending::Failed(exhausted.to_string()));
+                false
+            }
+        }
+    }
+
+    fn new_generation(&mut self, rollback: Rollback, fenced: bool, cause: String, failure: Failure) {
+        let (Stage::Running(live) | Stage::Draining(live)) =
+            std::mem::replace(&mut self.stage, Stage::Recovering)
+        else {
+            return;
+        };
+        self.set_phase(Phase::Recovering, Some(cause));
+        let reader_lost = failure == Failure::Crashed(Part::Reader);
+        let pause = if rollback == Rollback::Short { Duration::ZERO } else { self.backoff.wait() };
+        self.recover(pause, Some(Ended { live, rollback, reader_lost }), self.remains(fenced));
+    }
+
+    fn remains(&self, fenced: bool) -> Remains {
+        let Self { used, was_owner, .. } = *self;
+        Remains { used, was_owner, fenced, began_at: self.began_at.clone() }
+    }
+
+    /// Runs a recovery in the background; its result comes back as a message.
+    fn recover(&mut self, pause: Duration, ended: Option<Ended>, remains: Remains) {
+        self.stage = Stage::Recovering;
+        let recovery = self.recovery.clone();
+        let supervisor = self.shared.supervisor.clone();
+        // commands of the ended generation do not count from here on
+        let next = self.generation.next();
+        tokio::spawn(async move {
+            let result = run_recovery(recovery, pause, ended, remains, next).await;
+            let _ = supervisor.cast(SupervisorMsg::Recovered(Box::new(result)));
+        });
+    }
+
+    async fn recovered(&mut self, result: Result<Plan, RecoveryError>) {
+        if matches!(self.stage, Stage::Ended) {
+            return;
+        }
+        let plan = match result {
+            Ok(plan) => plan,
+            Err(RecoveryError::Log(error))
+                if error.is_transient() || matches!(error, LogError::Fenced(_)) =>
+            {
+                return self.retry(error);
+            }
+            Err(error) => return self.end(ending(error)),
+        };
+        self.generation = self.generation.next();
+        self.used = self.used.max(plan.epoch);
+        self.was_owner = true;
+        self.began_at = Some(plan.positions.clone());
+        match Live::spawn(&self.shared, self.generation, plan).await {
+            Ok(live) => {
+                self.stage = Stage::Running(Box::new(live));
+                self.set_phase(Phase::Running, None);
+                tracing::info!(generation = %self.generation, "pipeline running");
+            }
+            Err(error) => self.end(Ending::Failed(format!("cannot spawn the pipeline's actors: {error}"))),
+        }
+    }
+
+    /// The log does not answer: try again later, for as long as it takes.
+    fn retry(&mut self, error: LogError) {
+        let pause = self.backoff.wait();
+        tracing::warn!(%error, retry_in = ?pause, "cannot recover yet");
+        let phase = if self.was_owner { Phase::Recovering } else { Phase::Connecting };
+        self.set_phase(phase, Some(error.to_string()));
+        self.recover(pause, None, self.remains(matches!(error, LogError::Fenced(_))));
+    }
+
+    fn progress(&mut self, epoch: Epoch) {
+        // the next one may be cut already
+        self.used = self.used.max(epoch.next());
+        self.backoff.reset();
+        if let Stage::Running(live) | Stage::Draining(live) = &mut self.stage {
+            live.announce = false;
+        }
+        self.status.send_modify(|status| status.epoch = epoch);
+    }
+
+    async fn shut_down(&mut self) {
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Running(live) => {
+                self.set_phase(Phase::Draining, None);
+                live.reader.halt().await;
+                let _ = live.barrier.cast(BarrierMsg::Drain);
+                self.stage = Stage::Draining(live);
+            }
+            Stage::Recovering => {
+                // nothing is in flight, and a recovery that hangs must not hold up the end
+                self.end(Ending::Unstarted);
+            }
+            stage => self.stage = stage,
+        }
+    }
+
+    async fn drained(&mut self) {
+        if let Stage::Draining(live) = std::mem::replace(&mut self.stage, Stage::Ended) {
+            live.end().await;
+            self.end(Ending::Clean);
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.stage = Stage::Ended;
+        self.set_phase(Phase::Stopped, None);
+        if let Some(tell) = self.ending.take() {
+            // nobody waits any more: the process is ending anyway
+            let _ = tell.send(ending);
+        }
+    }
+}
+
+/// Ends the old generation if there is one, then finds out where to go on.
+async fn run_recovery(
+    recovery: Recovery,
+    pause: Duration,
+    ended: Option<Ended>,
+    remains: Remains,
+    next: Generation,
+) -> Result<Plan, RecoveryError> {
+    if let Some(Ended { live, rollback, reader_lost }) = ended {
+        live.writer.begin(next);
+        live.end().await;
+        let reader = (!reader_lost).then(|| live.reader.clone());
+        if rollback == Rollback::Short
+            && let Some(kept) = roll_back(&live).await
+        {
+            return blocking(move || recovery.short(kept, reader, &remains)).await;
+        }
+    }
+    tokio::time::sleep(pause).await;
+    blocking(move || recovery.full(&remains)).await
+}
+
+async fn roll_back(live: &Live) -> Option<Kept> {
+    match tokio::time::timeout(ROLLBACK_TIMEOUT, live.writer.rollback()).await {
+        Ok(Ok(committed)) => {
+            let (writer, topics) = (live.writer.clone(), Arc::clone(&live.topics));
+            Some(Kept { writer, committed, topics, announce: live.announce })
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a new writer takes over");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("the writer does not answer, a new one takes over");
+            None
+        }
+    }
+}
+
+async fn blocking(
+    recover: impl FnOnce() -> Result<Plan, RecoveryError> + Send + 'static,
+) -> Result<Plan, RecoveryError> {
+    tokio::task::spawn_blocking(recover).await.unwrap_or_else(|panic| {
+        Err(RecoveryError::Log(LogError::Broken { what: "recovering", cause: panic.to_string() }))
+    })
+}
+
+fn classify(error: &LogError) -> Failure {
+    match error {
+        LogError::Unavailable { .. } | LogError::Broken { .. } => Failure::LogUnavailable,
+        LogError::Fenced(_) => Failure::Fenced,
+        LogError::TopicsMissing(_)
+        | LogError::OffsetOutOfRange { .. }
+        | LogError::NotPermitted { .. }
+        | LogError::Misconfigured(_) => Failure::Lasting,
+    }
+}
+
+fn ending(error: RecoveryError) -> Ending {
+    let text = error.to_string();
+    match error {
+        RecoveryError::Log(LogError::TopicsMissing(_)) => Ending::TopicsMissing(text),
+        RecoveryError::Log(LogError::Misconfigured(_)) => Ending::Misconfigured(text),
+        _ => Ending::Failed(text),
+    }
+}
+
+fn actor_kind(part: Part) -> ActorKind {
+    match part {
+        Part::Reader => ActorKind::Reader,
+        Part::Partition => ActorKind::Partition,
+        Part::Filter => ActorKind::Filter,
+        Part::Enrich => ActorKind::Enrich,
+        Part::Window => ActorKind::Window,
+        Part::Committer => ActorKind::Committer,
+        Part::Barrier => ActorKind::Barrier,
+        Part::Store => ActorKind::Store,
+    }
+}

@@ -1,0 +1,181 @@
+//! The owner of a share of the windows.
+//!
+//! Event time moves only at barriers: an event is late or not by the watermark of the last one, so that a
+//! replay of the same cuts decides the same. Events of the next epoch that come early wait.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use fail::fail_point;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tidegate_core::{
+    Epoch, PartitionId,
+    alert::{self, Phase},
+    partitioner::{key_group, partition_for_key},
+    rules::Rule,
+    watermark::{PartitionMark, PipelineWatermark},
+    window::{EpochDelta, StateChange, WindowKey, Windows},
+};
+use tidegate_log::{Location, OutputBatch, OutputRecord, Span, Topic, TopicsFacts};
+use tidegate_state::{encode_key, encode_value};
+use tidegate_telemetry::{Metrics, Stage};
+
+use crate::{
+    clock::Clock,
+    job::CountedEvents,
+    messages::{BarrierMsg, CommitterMsg, Delta, Raised, Sealed, WindowMsg},
+};
+
+pub(crate) struct WindowActor;
+
+pub(crate) struct WindowArgs {
+    pub(crate) windows: Windows,
+    pub(crate) rules: Arc<[Rule]>,
+    pub(crate) watermark: PipelineWatermark,
+    /// The epoch that is open first.
+    pub(crate) epoch: Epoch,
+    pub(crate) topics: Arc<TopicsFacts>,
+    pub(crate) committer: ActorRef<CommitterMsg>,
+    pub(crate) barrier: ActorRef<BarrierMsg>,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+}
+
+pub(crate) struct WindowActorState {
+    args: WindowArgs,
+    marks: Vec<Option<PartitionMark>>,
+    /// Events of the next epoch.
+    early: VecDeque<(PartitionId, CountedEvents)>,
+}
+
+impl Actor for WindowActor {
+    type Msg = WindowMsg;
+    type State = WindowActorState;
+    type Arguments = WindowArgs;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<WindowMsg>,
+        args: WindowArgs,
+    ) -> Result<WindowActorState, ActorProcessingErr> {
+        let marks = vec![None; args.topics[Topic::Raw as usize].partitions as usize];
+        Ok(WindowActorState { args, marks, early: VecDeque::new() })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<WindowMsg>,
+        message: WindowMsg,
+        state: &mut WindowActorState,
+    ) -> Result<(), ActorProcessingErr> {
+        let started = Instant::now();
+        fail_point!("window");
+        match message {
+            WindowMsg::Count { epoch, partition, events } if epoch == state.args.epoch => {
+                state.count(partition, &events);
+            }
+            WindowMsg::Count { partition, events, .. } => state.early.push_back((partition, events)),
+            WindowMsg::Sealed(sealed) => state.sealed(sealed)?,
+        }
+        state.args.metrics.stage(Stage::Window).add_busy(started.elapsed());
+        Ok(())
+    }
+}
+
+impl WindowActorState {
+    fn count(&mut self, partition: PartitionId, events: &CountedEvents) {
+        let mut crossed = false;
+        for group in &events.groups {
+            let service = events.text(group.service);
+            crossed |= self.args.windows.count(group.rule, service, events.events_of(group, partition));
+        }
+        if crossed {
+            // if the barrier is gone, so is this generation
+            let _ = self.args.barrier.cast(BarrierMsg::CutSoon);
+        }
+    }
+
+    fn sealed(&mut self, sealed: Sealed) -> Result<(), ActorProcessingErr> {
+        self.marks[sealed.partition.0 as usize] = Some(sealed.mark);
+        let Some(marks) = self.marks.iter().copied().collect::<Option<Vec<_>>>() else { return Ok(()) };
+        self.marks.fill(None);
+        let watermark = self.args.watermark.advance(&marks, sealed.cut.elapsed_ms);
+        let delta = self.args.windows.seal(watermark);
+        let epoch = self.args.epoch;
+        let delta = Box::new(self.render(epoch, delta));
+        self.args.committer.cast(CommitterMsg::Delta(delta))?;
+
+        self.args.epoch = epoch.next();
+        for (partition, events) in std::mem::take(&mut self.early) {
+            self.count(partition, &events);
+        }
+        Ok(())
+    }
+
+    fn render(&self, epoch: Epoch, delta: EpochDelta) -> Delta {
+        let mut alerts = OutputBatch::default();
+        let mut raised = Vec::with_capacity(delta.alerts.len());
+        let topics = &self.args.topics;
+        let now = self.args.clock.now();
+        for alert in &delta.alerts {
+            let start = alerts.arena.len() as u32;
+            let rule = &self.args.rules[alert.rule];
+            alert::render(alert, rule, &topics[Topic::Raw as usize].name, &mut alerts.arena);
+            let value = Span { start, end: alerts.arena.len() as u32 };
+            let key = Span::push(&mut alerts.arena, alert.service.as_bytes());
+            let partitions = topics[Topic::Alerts as usize].partitions;
+            let partition = partition_for_key(alert.service.as_bytes(), partitions);
+            alerts.records.push(own_record(Topic::Alerts, partition, now, key, Some(value)));
+            let closed = alert.phase == Phase::Closed;
+            raised.push(Raised { rule: alert.rule, closed, appended_at: alert.appended_at });
+        }
+        Delta {
+            alerts,
+            changes: self.changelog(epoch, &delta.changes),
+            raised,
+            late: delta.late,
+            overflow: delta.overflow,
+            watermark: self.args.watermark.value(),
+        }
+    }
+
+    fn changelog(&self, epoch: Epoch, changes: &[StateChange]) -> OutputBatch {
+        let mut batch = OutputBatch::default();
+        let groups = self.args.topics[Topic::State as usize].partitions;
+        let now = self.args.clock.now();
+        for change in changes {
+            let (key, state): (&WindowKey, _) = match change {
+                StateChange::Put(key, state) => (key, Some(state)),
+                StateChange::Delete(key) => (key, None),
+            };
+            let start = batch.arena.len() as u32;
+            encode_key(key, &mut batch.arena);
+            let key_span = Span { start, end: batch.arena.len() as u32 };
+            let value = state.map(|state| {
+                encode_value(epoch, state, &mut batch.arena);
+                Span { start: key_span.end, end: batch.arena.len() as u32 }
+            });
+            let partition = key_group(&key.service, groups);
+            batch.records.push(own_record(Topic::State, partition, now, key_span, value));
+        }
+        batch
+    }
+}
+
+/// A record whose bytes are all in the batch's own arena.
+pub(crate) fn own_record(
+    topic: Topic,
+    partition: u32,
+    timestamp: tidegate_core::TimestampMs,
+    key: Span,
+    value: Option<Span>,
+) -> OutputRecord {
+    OutputRecord {
+        topic,
+        partition,
+        timestamp,
+        key: Some(Location::Own(key)),
+        value: value.map(Location::Own),
+        headers: None,
+        added_headers: None,
+    }
+}

@@ -1,0 +1,176 @@
+//! The thread that writes: all of the log's blocking calls for output happen here, in order.
+//!
+//! The thread outlives generations, and its writer with it, so that a recovery can abort and go on with the
+//! same connection. Commands of a generation that has ended are skipped. A call that never comes back takes
+//! only this thread with it: the committer's watchdog notices and the supervisor starts another.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use fail::fail_point;
+use ractor::ActorRef;
+use tidegate_core::{Epoch, Generation};
+use tidegate_log::{CommitOutcome, CommittedOffset, EpochWriter, InputProgress, LogError};
+use tidegate_supervision::Part;
+use tokio::sync::oneshot;
+
+use crate::messages::{CommitterMsg, SupervisorMsg, WriterCommand};
+
+/// A commit that takes longer is given up, and recovery finds out what became of it.
+pub(crate) const COMMIT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long giving up an epoch on the same writer may take before a new writer is the better way.
+const ABORT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A cheap handle of the writer thread. When the last one is gone, the thread ends.
+#[derive(Clone)]
+pub(crate) struct WriterHandle {
+    // unbounded, but what is sent is covered by the budget of bytes in flight
+    commands: mpsc::Sender<WriterCommand>,
+    /// Commands of generations before this one are skipped.
+    fence: Arc<AtomicU64>,
+}
+
+impl WriterHandle {
+    /// Starts the thread. `committed` is what was committed when the writer took over.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub(crate) fn spawn(
+        writer: Box<dyn EpochWriter>,
+        committed: Vec<CommittedOffset>,
+        supervisor: ActorRef<SupervisorMsg>,
+    ) -> std::io::Result<Self> {
+        let (commands, inbox) = mpsc::channel();
+        let fence = Arc::new(AtomicU64::new(0));
+        let mut thread = WriterThread {
+            writer,
+            committed,
+            supervisor: supervisor.clone(),
+            fence: Arc::clone(&fence),
+            current: Generation::default(),
+            failed: false,
+        };
+        thread::Builder::new().name("tidegate-writer".into()).spawn(move || {
+            let run = catch_unwind(AssertUnwindSafe(|| thread.run(&inbox)));
+            if let Err(panic) = run {
+                let cause = panic_text(&*panic);
+                let generation = thread.current;
+                let part = Part::Committer;
+                let _ = supervisor.cast(SupervisorMsg::ThreadPanicked { generation, part, cause });
+            }
+        })?;
+        Ok(Self { commands, fence })
+    }
+
+    /// Hands a command to the thread. If the thread is gone, the supervisor knows already.
+    pub(crate) fn send(&self, command: WriterCommand) {
+        let _ = self.commands.send(command);
+    }
+
+    /// From now on only commands of `generation` count.
+    pub(crate) fn begin(&self, generation: Generation) {
+        self.fence.store(generation.0, Ordering::Release);
+    }
+
+    /// Gives up the open epoch and returns what is committed.
+    ///
+    /// # Errors
+    /// If the writer is of no more use: a new one must take over.
+    pub(crate) async fn rollback(&self) -> Result<Vec<CommittedOffset>, LogError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(WriterCommand::Rollback(reply));
+        answer.await.unwrap_or_else(|_| {
+            Err(LogError::Broken { what: "rolling back", cause: "the writer thread is gone".into() })
+        })
+    }
+}
+
+struct WriterThread {
+    writer: Box<dyn EpochWriter>,
+    committed: Vec<CommittedOffset>,
+    supervisor: ActorRef<SupervisorMsg>,
+    fence: Arc<AtomicU64>,
+    /// Generation of the last command that counted.
+    current: Generation,
+    /// The open epoch cannot be committed any more.
+    failed: bool,
+}
+
+impl WriterThread {
+    fn run(&mut self, inbox: &mpsc::Receiver<WriterCommand>) {
+        for command in inbox {
+            match command {
+                WriterCommand::Append { generation, batch } => {
+                    if self.counts(generation) {
+                        let appended = self.writer.append(&batch);
+                        self.check(appended);
+                    }
+                }
+                WriterCommand::Commit { generation, epoch, progress, committer } => {
+                    if self.counts(generation) {
+                        self.commit(epoch, progress, &committer);
+                    }
+                }
+                WriterCommand::Rollback(reply) => {
+                    let _ = reply.send(self.rollback());
+                }
+            }
+        }
+    }
+
+    /// Whether a command of `generation` is to be carried out.
+    fn counts(&mut self, generation: Generation) -> bool {
+        if generation.0 < self.fence.load(Ordering::Acquire) {
+            return false;
+        }
+        self.current = generation;
+        !self.failed
+    }
+
+    fn commit(&mut self, epoch: Epoch, progress: Vec<InputProgress>, committer: &ActorRef<CommitterMsg>) {
+        fail_point!("before_commit");
+        match self.writer.commit(&progress, COMMIT_DEADLINE) {
+            CommitOutcome::Committed(phases) => {
+                fail_point!("after_commit");
+                for progress in progress {
+                    let index = progress.partition.0 as usize;
+                    self.committed[index].committed = Some((progress.next, progress.metadata));
+                }
+                // if the committer is gone, the generation has ended and recovery asks for `committed`
+                let _ = committer.cast(CommitterMsg::Committed { epoch, phases });
+            }
+            CommitOutcome::NotCommitted(error) | CommitOutcome::Unknown(error) => self.check(Err(error)),
+        }
+    }
+
+    fn rollback(&mut self) -> Result<Vec<CommittedOffset>, LogError> {
+        if self.failed || !self.writer.is_clean() {
+            let cause = "it saw an error in the open epoch".into();
+            return Err(LogError::Broken { what: "rolling back on the same writer", cause });
+        }
+        self.writer.abort(ABORT_DEADLINE)?;
+        Ok(self.committed.clone())
+    }
+
+    fn check(&mut self, result: Result<(), LogError>) {
+        if let Err(error) = result {
+            self.failed = true;
+            let (generation, part) = (self.current, Part::Committer);
+            let _ = self.supervisor.cast(SupervisorMsg::LogFailed { generation, part, error });
+        }
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
+}

@@ -1,0 +1,179 @@
+//! Checks that concern several keys, unknown keys, and what this version does not have yet.
+
+use crate::{
+    settings::{LogKind, Settings, Topic},
+    source::Report,
+    suggest::nearest,
+    walk::{Note, Unknown, Walk},
+};
+
+/// Most sliding windows that one event may fall into.
+const MAX_WINDOWS_PER_EVENT: i64 = 1000;
+
+/// All checks of settings whose keys are right one by one.
+pub(crate) fn check(settings: &Settings, walk: &mut Walk<'_>) {
+    bootstrap_servers(settings, walk);
+    topic_names(settings, walk);
+    rule_names(settings, walk);
+    slides(settings, walk);
+    not_built_yet(settings, walk);
+}
+
+fn bootstrap_servers(settings: &Settings, walk: &mut Walk<'_>) {
+    if settings.log == LogKind::Kafka && !walk.is_written("kafka.bootstrap_servers") {
+        let help = "add `bootstrap_servers = \"host:9092\"` below `[kafka]`";
+        let place: &[&str] = if walk.is_in_file("kafka") { &["kafka"] } else { &[] };
+        walk.conflict(place, "`kafka.bootstrap_servers` is missing".into(), help);
+    }
+}
+
+fn topic_names(settings: &Settings, walk: &mut Walk<'_>) {
+    let topics = &settings.topics;
+    let topics: [(&str, &Topic); 5] = [
+        ("topics.raw.name", &topics.raw),
+        ("topics.processed.name", &topics.processed),
+        ("topics.alerts.name", &topics.alerts),
+        ("topics.dead_letters.name", &topics.dead_letters),
+        ("topics.state.name", &topics.state),
+    ];
+    // Kafka refuses topics that differ in `.` and `_` alone, as their metrics would have the same name
+    let folded = |topic: &Topic| topic.name.replace('.', "_");
+    for (i, (later, topic)) in topics.iter().enumerate() {
+        if let Some((earlier, _)) = topics[..i].iter().find(|(_, other)| folded(other) == folded(topic)) {
+            let message = format!("`{later}` is the same topic as `{earlier}`");
+            walk.conflict(
+                &[later, earlier],
+                message,
+                "allowed: five different names; `.` and `_` count as one",
+            );
+        }
+    }
+}
+
+fn rule_names(settings: &Settings, walk: &mut Walk<'_>) {
+    for (i, rule) in settings.rules.iter().enumerate() {
+        if let Some(first) = settings.rules[..i].iter().position(|other| other.name == rule.name) {
+            let message = format!("`rules[{i}].name` is the same as `rules[{first}].name`");
+            let (later, element) = (format!("rules[{i}].name"), format!("rules[{i}]"));
+            let earlier = format!("rules[{first}].name");
+            walk.conflict(&[&later, &element, &earlier], message, "allowed: a name of its own for each rule");
+        }
+    }
+}
+
+fn slides(settings: &Settings, walk: &mut Walk<'_>) {
+    for (i, rule) in settings.rules.iter().enumerate() {
+        let (window, slide) = (format!("rules[{i}].window"), format!("rules[{i}].slide"));
+        let wrong = if rule.slide_ms > rule.window_ms {
+            "is longer than"
+        } else if rule.window_ms % rule.slide_ms != 0 {
+            "does not divide"
+        } else if rule.window_ms / rule.slide_ms > MAX_WINDOWS_PER_EVENT {
+            "is too short for"
+        } else {
+            continue;
+        };
+        let help = "allowed: a `slide` that divides `window`, at most 1000 times";
+        walk.conflict(&[&slide, &window], format!("`{slide}` {wrong} `{window}`"), help);
+    }
+}
+
+/// Keys that are fixed already but have nothing behind them in this version: refused, so that nobody relies on
+/// what is not there.
+fn not_built_yet(settings: &Settings, walk: &mut Walk<'_>) {
+    if settings.log == LogKind::Embedded {
+        let message = "`log = \"embedded\"` is not built yet in this version";
+        walk.conflict(&["log"], message.into(), "use `log = \"kafka\"`");
+    }
+    if settings.telemetry.otlp_endpoint.is_some() {
+        let message = "`telemetry.otlp_endpoint` is not built yet in this version";
+        walk.conflict(
+            &["telemetry.otlp_endpoint"],
+            message.into(),
+            "leave it empty; metrics are at `/metrics`",
+        );
+    }
+}
+
+/// Reports the keys that do not exist, with what was probably meant.
+pub(crate) fn unknown_keys(walk: &mut Walk<'_>) {
+    let known = Known::of(&walk.notes);
+    let reports: Vec<Report> = walk.unknown.iter().map(|unknown| known.report(unknown)).collect();
+    walk.reports.extend(reports);
+}
+
+/// Dotted paths of all keys and tables, without the numbers of elements.
+struct Known(Vec<String>);
+
+impl Known {
+    fn of(notes: &[Note]) -> Self {
+        let mut paths = Vec::new();
+        Self::collect(notes, &mut paths);
+        Self(paths)
+    }
+
+    fn collect(notes: &[Note], paths: &mut Vec<String>) {
+        for note in notes {
+            match note {
+                Note::Section { section, .. } | Note::Open { section, .. } => paths.push(section.clone()),
+                Note::Key(key) if key.section.is_empty() => paths.push(key.name.to_owned()),
+                Note::Key(key) => paths.push(format!("{}.{}", key.section, key.name)),
+                Note::Tables { section, template, .. } => {
+                    paths.push(section.clone());
+                    Self::collect(template, paths);
+                }
+            }
+        }
+    }
+
+    /// The names within a table.
+    fn names<'a>(&'a self, section: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter_map(move |path| {
+            let name =
+                if section.is_empty() { path } else { path.strip_prefix(section)?.strip_prefix('.')? };
+            (!name.contains('.')).then_some(name)
+        })
+    }
+
+    fn report(&self, unknown: &Unknown) -> Report {
+        let section = without_numbers(&unknown.section);
+        let name = unknown.name.as_str();
+        let help = if section == "topics.state" && name == "retention" {
+            "the state topic is compacted and has no retention".to_owned()
+        } else if let Some(near) = nearest(name, self.names(&section)) {
+            format!("did you mean `{near}`?")
+        } else if let Some(elsewhere) = self.elsewhere(name) {
+            format!("did you mean `{elsewhere}`?")
+        } else {
+            self.allowed_in(&section)
+        };
+        let shown: String = name.chars().take(60).collect();
+        let place = if section.is_empty() { String::new() } else { format!(" in `{}`", unknown.section) };
+        let message = format!("unknown key `{}`{place}", shown.escape_debug());
+        Report { origin: Some(unknown.origin.clone()), message, help: Some(help) }
+    }
+
+    /// A key of this name, if there is exactly one, in another table.
+    fn elsewhere(&self, name: &str) -> Option<&str> {
+        let mut same = self.0.iter().filter(|path| path.rsplit('.').next() == Some(name));
+        match (same.next(), same.next()) {
+            (Some(path), None) => Some(path),
+            _ => None,
+        }
+    }
+
+    fn allowed_in(&self, section: &str) -> String {
+        let names: Vec<String> = self.names(section).map(|name| format!("`{name}`")).collect();
+        let more = if section == "kafka" {
+            "; librdkafka's properties belong below `[kafka.properties]`"
+        } else {
+            ""
+        };
+        format!("allowed: {}{more}", names.join(", "))
+    }
+}
+
+/// `rules[3]` is `rules`.
+fn without_numbers(section: &str) -> String {
+    section.split('[').next().unwrap_or_default().to_owned()
+}

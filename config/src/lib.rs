@@ -1,0 +1,60 @@
+//! Configuration: what the user wrote, checked and resolved into what the parts need.
+//!
+//! A [`Source`] (a TOML file and overrides) is parsed with the place of every value, walked along the table of
+//! keys in `keys.rs`, and becomes [`Settings`], or [`Problems`]: all of them at once. The same table of keys is
+//! printed as the default file, the JSON Schema and the reference.
+
+mod checks;
+mod document;
+mod keys;
+mod kind;
+mod problem;
+mod properties;
+mod publish;
+mod secret;
+mod settings;
+mod show;
+mod source;
+mod suggest;
+mod units;
+mod variables;
+mod walk;
+
+pub use problem::{Problem, Problems};
+pub use publish::{default_toml, json_schema, reference_markdown};
+pub use secret::Secret;
+pub use settings::{
+    Filter, Geo, Kafka, Limits, LogFormat, LogKind, Pools, Settings, Start, Supervision, Telemetry, Time,
+    Topic, Topics,
+};
+pub use show::Resolved;
+pub use source::Source;
+
+/// Checks `source` and resolves it; `env` looks environment variables up.
+///
+/// # Errors
+/// Every problem found, not only the first.
+pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Settings, Problems> {
+    resolve(source, env).map(Resolved::into_settings)
+}
+
+/// As [`load`], in a form that can also be shown.
+///
+/// # Errors
+/// As [`load`].
+pub fn resolve(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Resolved, Problems> {
+    let mut document = document::read(source, env);
+    let mut reports = std::mem::take(&mut document.reports);
+    if !document.not_toml {
+        let mut walk = walk::Walk::over(&document);
+        let settings = keys::read(&mut walk);
+        checks::check(&settings, &mut walk);
+        checks::unknown_keys(&mut walk);
+        reports.append(&mut walk.reports);
+        if reports.is_empty() {
+            return Ok(Resolved::new(settings, walk.notes));
+        }
+    }
+    let problems = reports.into_iter().map(|report| source.problem(&document.secrets, report));
+    Err(Problems::new(problems.collect()))
+}

@@ -1,0 +1,107 @@
+//! `[kafka.properties]`: librdkafka's own properties, passed on except those that the daemon must decide.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use crate::{
+    document::{Entry, Value},
+    secret::{MASK, Secret, is_secret_name},
+    walk::Walk,
+};
+
+/// Properties that are refused, and why. Aliases of librdkafka stand beside their names.
+pub(crate) const REFUSED: [(&[&str], &str); 13] = [
+    (&["bootstrap.servers", "metadata.broker.list"], "it is `kafka.bootstrap_servers`"),
+    (&["group.id"], "it is `kafka.group_id`"),
+    (&["transactional.id"], "it is `kafka.transactional_id`"),
+    (&["auto.offset.reset"], "the first start is `kafka.start`, and offsets are never reset later"),
+    (&["enable.auto.commit", "auto.commit.enable"], "offsets are committed with the epoch's transaction"),
+    (&["enable.auto.offset.store"], "offsets are committed with the epoch's transaction"),
+    (&["isolation.level"], "the input is read with `read_committed`"),
+    (&["enable.idempotence"], "transactions need it, so it is always on"),
+    (&["acks", "request.required.acks"], "transactions need `all`"),
+    (&["enable.partition.eof"], "the end of a partition tells when it is idle"),
+    (&["delivery.report.only.error"], "delivery errors decide whether an epoch is committed"),
+    (&["statistics.interval.ms"], "health and lag are read from the client's statistics"),
+    (&["allow.auto.create.topics"], "topics are created by `tidegate topics apply` alone"),
+];
+
+const MAX_NAME_BYTES: usize = 255;
+/// A PEM chain fits well.
+const MAX_VALUE_BYTES: usize = 64 * 1024;
+
+pub(crate) const DOC: &str = "Any other property of librdkafka, for the connection, security and tuning. Values \
+     whose name speaks of a password, secret, token, private key or PEM, and values that come from `${VAR}`, are \
+     hidden wherever the configuration is shown. TLS and SASL/SCRAM need a build with the feature `tls`.";
+
+const EXAMPLE: &str = "# \"security.protocol\" = \"SASL_SSL\"\n\
+     # \"sasl.mechanism\" = \"SCRAM-SHA-512\"\n\
+     # \"sasl.username\" = \"tidegate\"\n\
+     # \"sasl.password\" = \"${KAFKA_PASSWORD}\"\n";
+
+/// Reads the table, reports what cannot be passed on, and notes the rest with its secrets hidden.
+pub(crate) fn read(walk: &mut Walk<'_>) -> BTreeMap<String, Secret> {
+    let mut properties = BTreeMap::new();
+    let mut shown = Vec::new();
+    for (name, entry) in walk.open_table("properties") {
+        if let Some((_, reason)) = REFUSED.iter().find(|(names, _)| names.contains(&name.as_str())) {
+            let message = format!("the property `{name}` cannot be set: {reason}");
+            walk.report(Some(entry.key.clone()), message, None);
+            continue;
+        }
+        match value_of(&name, entry) {
+            Ok(None) => {}
+            Ok(Some(value)) => {
+                let hidden = entry.node.from_env || is_secret_name(&name);
+                shown.push((name.clone(), if hidden { json!(MASK) } else { Json::from(value.as_str()) }));
+                properties.insert(name, Secret::new(value));
+            }
+            Err(reason) => {
+                let message = format!("invalid property `{}`: {reason}", name.escape_debug());
+                let help =
+                    format!("allowed: a string of up to {MAX_VALUE_BYTES} bytes, a number or a boolean");
+                walk.report(Some(entry.node.origin.clone()), message, Some(help));
+            }
+        }
+    }
+    walk.note_open("properties", DOC, EXAMPLE, shown);
+    properties
+}
+
+/// The value as librdkafka takes it: text. `None` if it was reported before.
+fn value_of(name: &str, entry: &Entry) -> Result<Option<String>, &'static str> {
+    if name.len() > MAX_NAME_BYTES || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err("not the name of a property");
+    }
+    let value = match &entry.node.value {
+        Value::Text(text) => text.clone(),
+        Value::Integer(integer) => integer.to_string(),
+        Value::Float(float) => float.to_string(),
+        Value::Boolean(boolean) => boolean.to_string(),
+        Value::Broken => return Ok(None),
+        Value::Datetime | Value::Array(_) | Value::Table(_) => {
+            return Err("neither text nor a number nor a boolean");
+        }
+    };
+    if value.len() > MAX_VALUE_BYTES {
+        return Err("too long");
+    }
+    // the client's properties are C strings
+    if value.contains('\0') {
+        return Err("it has a NUL character");
+    }
+    Ok(Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_property_stands_there_once() {
+        let names: Vec<&str> = REFUSED.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+        let unique: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), unique.len());
+    }
+}

@@ -1,0 +1,55 @@
+//! Text that must not be seen.
+
+use std::fmt;
+
+/// A value that may be a password or a key. `Debug` and `Display` print `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `value`.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is shown in the place of a secret.
+pub(crate) const MASK: &str = "***";
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// Whether a key of this name holds something to hide: librdkafka's passwords, passphrases, client secrets,
+/// tokens, PEM blobs and SASL/OAUTHBEARER configuration, and the Java client's JAAS line.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "password",
+        "passphrase",
+        "passwd",
+        "secret",
+        "token",
+        "credential",
+        "jaas",
+        "pem",
+        "private",
+        "oauthbearer.config",
+    ];
+    let name = name.to_ascii_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
+}

@@ -1,0 +1,193 @@
+//! Alerts: a window above its rule's threshold, and the record that says so.
+
+use std::{io::Write as _, sync::Arc};
+
+use crate::{
+    TimestampMs,
+    rules::{Piece, Placeholder, Rule, pieces},
+    window::Evidence,
+};
+
+/// When an alert is raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// At the event that passed the threshold.
+    Crossed,
+    /// When the window closed above the threshold; the count is final.
+    Closed,
+}
+
+impl Phase {
+    /// Both phases.
+    pub const ALL: [Self; 2] = [Self::Crossed, Self::Closed];
+
+    /// The name in records, metrics and the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crossed => "crossed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// One alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Index of the rule.
+    pub rule: usize,
+    /// When it was raised.
+    pub phase: Phase,
+    /// The service whose events were counted.
+    pub service: Arc<str>,
+    /// First millisecond of the window.
+    pub window_start: TimestampMs,
+    /// One past its last millisecond.
+    pub window_end: TimestampMs,
+    /// Events counted so far.
+    pub count: u64,
+    /// Lowest timestamp counted so far.
+    pub first_event_at: TimestampMs,
+    /// Highest timestamp counted so far.
+    pub last_event_at: TimestampMs,
+    /// The first counted events, in the order of counting.
+    pub evidence: Vec<Evidence>,
+    /// Kafka timestamp of the event that crossed; what the latency of the alert is measured from.
+    pub appended_at: Option<TimestampMs>,
+}
+
+/// Appends the alert's record value to `out`: JSON on one line. `rule` is the rule that raised it, `raw_topic`
+/// the name of the input topic.
+pub fn render(alert: &Alert, rule: &Rule, raw_topic: &str, out: &mut Vec<u8>) {
+    let Alert { service, count, window_start, window_end, first_event_at, last_event_at, .. } = alert;
+    out.extend_from_slice(b"{\"id\":");
+    string(out, &format!("{}/{service}/{window_start}", rule.name));
+    out.extend_from_slice(b",\"rule\":");
+    string(out, &rule.name);
+    out.extend_from_slice(b",\"phase\":");
+    string(out, alert.phase.as_str());
+    out.extend_from_slice(b",\"service\":");
+    string(out, service);
+    out.extend_from_slice(b",\"message\":");
+    string(out, &message(alert, rule));
+    print(
+        out,
+        format_args!(
+            ",\"count\":{count},\"threshold\":{},\"window_start\":{window_start},\"window_end\":{window_end},\
+             \"first_event_at\":{first_event_at},\"last_event_at\":{last_event_at},\"evidence\":[",
+            rule.threshold,
+        ),
+    );
+    for (index, evidence) in alert.evidence.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        render_evidence(evidence, raw_topic, out);
+    }
+    out.extend_from_slice(b"]}");
+}
+
+fn render_evidence(evidence: &Evidence, raw_topic: &str, out: &mut Vec<u8>) {
+    let Evidence { partition, offset, user_id, timestamp } = evidence;
+    out.extend_from_slice(b"{\"topic\":");
+    string(out, raw_topic);
+    print(out, format_args!(",\"partition\":{partition},\"offset\":{offset},\"user_id\":"));
+    match user_id {
+        Some(user_id) => string(out, user_id),
+        None => out.extend_from_slice(b"null"),
+    }
+    print(out, format_args!(",\"timestamp\":{timestamp}}}"));
+}
+
+/// The rule's message with its placeholders replaced; what they are replaced by is not looked at again.
+fn message(alert: &Alert, rule: &Rule) -> String {
+    pieces(&rule.message).fold(String::new(), |mut text, piece| {
+        match piece {
+            Piece::Text(piece) | Piece::Unknown(piece) => text.push_str(piece),
+            Piece::Placeholder(Placeholder::Count) => text.push_str(&alert.count.to_string()),
+            Piece::Placeholder(Placeholder::Window) => text.push_str(&rule.window_text),
+            Piece::Placeholder(Placeholder::Threshold) => text.push_str(&rule.threshold.to_string()),
+            Piece::Placeholder(Placeholder::Service) => text.push_str(&alert.service),
+            Piece::Placeholder(Placeholder::Rule) => text.push_str(&rule.name),
+        }
+        text
+    })
+}
+
+/// Appends a JSON string.
+fn string(out: &mut Vec<u8>, text: &str) {
+    // a string written to memory cannot fail
+    _ = serde_json::to_writer(out, text);
+}
+
+fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // writing to memory cannot fail
+    _ = out.write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::PartitionId;
+
+    fn alert(service: &str) -> Alert {
+        Alert {
+            rule: 0,
+            phase: Phase::Closed,
+            service: service.into(),
+            window_start: TimestampMs(1_760_000_040_000),
+            window_end: TimestampMs(1_760_000_100_000),
+            count: 73,
+            first_event_at: TimestampMs(1_760_000_041_200),
+            last_event_at: TimestampMs(1_760_000_098_700),
+            evidence: vec![
+                Evidence {
+                    partition: PartitionId(3),
+                    offset: 88_121,
+                    user_id: Some("user-42".into()),
+                    timestamp: TimestampMs(1_760_000_041_200),
+                },
+                Evidence {
+                    partition: PartitionId(0),
+                    offset: 7,
+                    user_id: None,
+                    timestamp: TimestampMs(1_760_000_041_300),
+                },
+            ],
+            appended_at: None,
+        }
+    }
+
+    fn rendered(alert: &Alert, rule: &Rule) -> String {
+        let mut out = Vec::new();
+        render(alert, rule, "raw-events", &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_alert_is_one_line_of_json_with_its_keys_in_order() {
+        let expected = concat!(
+            r#"{"id":"high-error-rate/checkout/1760000040000","rule":"high-error-rate","phase":"closed","#,
+            r#""service":"checkout","message":"High error rate: 73 errors in 60s","count":73,"threshold":50,"#,
+            r#""window_start":1760000040000,"window_end":1760000100000,"first_event_at":1760000041200,"#,
+            r#""last_event_at":1760000098700,"evidence":[{"topic":"raw-events","partition":3,"offset":88121,"#,
+            r#""user_id":"user-42","timestamp":1760000041200},{"topic":"raw-events","partition":0,"offset":7,"#,
+            r#""user_id":null,"timestamp":1760000041300}]}"#,
+        );
+        assert_eq!(rendered(&alert("checkout"), &Rule::default()), expected);
+    }
+
+    #[test]
+    fn no_service_name_breaks_the_json_or_is_taken_for_a_template() {
+        let rule = Rule { message: "{rule} {service} {threshold}{".into(), ..Rule::default() };
+        for service in ["a\"b\\c/d", "line\nbreak\u{0}\u{1b}", "{count}", "\u{2028}дом\u{1f600}", " "] {
+            let text = rendered(&alert(service), &rule);
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value["service"], service);
+            assert_eq!(value["message"], format!("high-error-rate {service} 50{{"));
+            assert!(!text.contains('\n'));
+        }
+    }
+}

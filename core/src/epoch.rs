@@ -1,0 +1,156 @@
+//! What is kept with every committed offset: which epoch it belongs to, and how far event time had come.
+
+use std::fmt::Write as _;
+
+use crate::{Epoch, TimestampMs};
+
+/// Begins every mark, followed by the version of the format.
+const PREFIX: &str = "tidegate/";
+const VERSION: &str = "1";
+
+/// The metadata of one input partition's committed offset.
+///
+/// Each partition's offset carries one; they are equal but for `highest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochMark {
+    /// The epoch whose commit wrote this offset.
+    pub epoch: Epoch,
+    /// Nonce of the process that committed.
+    pub owner: u64,
+    /// Number of input partitions in that commit.
+    pub partitions: u32,
+    /// Highest timestamp of this partition's events.
+    pub highest: Option<TimestampMs>,
+    /// Watermark of the pipeline.
+    pub watermark: Option<TimestampMs>,
+}
+
+/// Why a metadata string is no [`EpochMark`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MarkError {
+    /// It is empty, or something that another program left.
+    #[error("it was not written by tidegate")]
+    Foreign,
+    /// It is a mark of a format that this version does not know.
+    #[error("it is of format version {0:?}, which this version of tidegate does not know")]
+    Version(String),
+    /// It begins like a mark, but is none; what is wrong.
+    #[error("its {0} is missing or malformed")]
+    Malformed(&'static str),
+}
+
+impl EpochMark {
+    /// The mark as text of less than 200 bytes, for example
+    /// `tidegate/1 epoch=7 owner=00000000deadbeef partitions=12 highest=1760000040000 watermark=-`.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let Self { epoch, owner, partitions, highest, watermark } = self;
+        let mut text = format!("{PREFIX}{VERSION} epoch={epoch} owner={owner:016x} partitions={partitions}");
+        for (name, time) in [("highest", highest), ("watermark", watermark)] {
+            // writing to a string cannot fail
+            _ = match time {
+                Some(time) => write!(text, " {name}={time}"),
+                None => write!(text, " {name}=-"),
+            };
+        }
+        text
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// The text is not ours, of another version, or broken.
+    pub fn decode(text: &str) -> Result<Self, MarkError> {
+        let versioned = text.strip_prefix(PREFIX).ok_or(MarkError::Foreign)?;
+        let mut words = versioned.split(' ');
+        match words.next() {
+            Some(VERSION) => {}
+            other => return Err(MarkError::Version(other.unwrap_or_default().chars().take(16).collect())),
+        }
+        let mut field = |name: &'static str| {
+            let value = words.next().and_then(|word| word.strip_prefix(name)?.strip_prefix('='));
+            value.ok_or(MarkError::Malformed(name))
+        };
+        let mark = Self {
+            epoch: Epoch(number(field("epoch")?, "epoch")?),
+            owner: u64::from_str_radix(field("owner")?, 16).map_err(|_| MarkError::Malformed("owner"))?,
+            partitions: number(field("partitions")?, "partitions")?,
+            highest: time(field("highest")?, "highest")?,
+            watermark: time(field("watermark")?, "watermark")?,
+        };
+        if words.next().is_some() {
+            return Err(MarkError::Malformed("end"));
+        }
+        Ok(mark)
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str, name: &'static str) -> Result<T, MarkError> {
+    text.parse().map_err(|_| MarkError::Malformed(name))
+}
+
+fn time(text: &str, name: &'static str) -> Result<Option<TimestampMs>, MarkError> {
+    if text == "-" { Ok(None) } else { Ok(Some(TimestampMs(number(text, name)?))) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MARK: EpochMark = EpochMark {
+        epoch: Epoch(7),
+        owner: 0xdead_beef,
+        partitions: 12,
+        highest: Some(TimestampMs(1_760_000_040_000)),
+        watermark: None,
+    };
+    const TEXT: &str =
+        "tidegate/1 epoch=7 owner=00000000deadbeef partitions=12 highest=1760000040000 watermark=-";
+
+    #[test]
+    fn a_mark_that_is_in_the_field_stays_readable() {
+        assert_eq!(MARK.encode(), TEXT);
+        assert_eq!(EpochMark::decode(TEXT), Ok(MARK));
+    }
+
+    #[test]
+    fn another_programs_metadata_another_version_and_a_broken_mark_are_told_apart() {
+        for foreign in ["", "AgAAAYrn", "tidegate"] {
+            assert_eq!(EpochMark::decode(foreign), Err(MarkError::Foreign));
+        }
+        let next = EpochMark::decode("tidegate/2 anything");
+        assert_eq!(next, Err(MarkError::Version("2".into())));
+        for broken in
+            [&TEXT[..TEXT.len() - 1], &TEXT.replace("=7", "=-7"), &format!("{TEXT} x=1"), "tidegate/1"]
+        {
+            assert!(matches!(EpochMark::decode(broken), Err(MarkError::Malformed(_))), "{broken}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_mark_comes_back_and_is_short(
+            epoch: u64, owner: u64, partitions: u32, highest: Option<i64>, watermark: Option<i64>,
+        ) {
+            let mark = EpochMark {
+                epoch: Epoch(epoch),
+                owner,
+                partitions,
+                highest: highest.map(TimestampMs),
+                watermark: watermark.map(TimestampMs),
+            };
+            let text = mark.encode();
+            prop_assert!(text.len() < 200 && text.is_ascii());
+            prop_assert_eq!(EpochMark::decode(&text), Ok(mark));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "(tidegate/1 )?\\PC*") {
+            _ = EpochMark::decode(&text);
+        }
+    }
+}

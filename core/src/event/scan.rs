@@ -1,0 +1,79 @@
+//! One pass over an event that validates all of it and keeps only where the fields' values are.
+
+use std::ops::Range;
+
+use super::{
+    cursor::{Cursor, Malformed},
+    trie::Node,
+};
+
+/// What is found of an event.
+#[derive(Debug)]
+pub(super) struct Scan<'s, 'a> {
+    cursor: Cursor<'a>,
+    /// By slot the value as it stands in the event; empty if it is absent.
+    pub(super) values: &'s mut [&'a str],
+    /// Spans of the values of the top-level `geo`.
+    pub(super) geo: Vec<Range<u32>>,
+    /// Whether the event is an object.
+    pub(super) is_object: bool,
+}
+
+impl<'s, 'a> Scan<'s, 'a> {
+    /// Reads all of `text` into `values`, which has a slot for each path of the tree and is empty.
+    pub(super) fn run(text: &'a str, root: &Node, values: &'s mut [&'a str]) -> Result<Self, Malformed> {
+        let mut scan = Self { cursor: Cursor::new(text), values, geo: Vec::new(), is_object: false };
+        scan.is_object = scan.cursor.peek_token() == Some(b'{');
+        if scan.is_object {
+            scan.object(root)?;
+        } else {
+            scan.cursor.value()?;
+        }
+        scan.cursor.end()?;
+        Ok(scan)
+    }
+
+    /// Reads an object for what lies below `node`. Recurses no deeper than the configured paths go.
+    fn object(&mut self, node: &Node) -> Result<(), Malformed> {
+        self.cursor.step();
+        if self.cursor.peek_token() == Some(b'}') {
+            self.cursor.step();
+            return Ok(());
+        }
+        loop {
+            let (key, has_escapes) = self.cursor.key()?;
+            match node.child(key, has_escapes) {
+                Some(child) => self.value(child)?,
+                None => self.cursor.value()?,
+            }
+            match self.cursor.peek_token() {
+                Some(b',') => self.cursor.step(),
+                Some(b'}') => {
+                    self.cursor.step();
+                    return Ok(());
+                }
+                _ => return self.cursor.malformed("`,` or `}`"),
+            }
+        }
+    }
+
+    /// Reads a value that `node` wants to know of.
+    fn value(&mut self, node: &Node) -> Result<(), Malformed> {
+        // of a duplicate key the last counts: what an earlier one gave, here or further down, is forgotten
+        self.values[node.slots()].fill("");
+        let is_object = self.cursor.peek_token() == Some(b'{');
+        let start = self.cursor.at();
+        if is_object && node.leads_on() {
+            self.object(node)?;
+        } else {
+            self.cursor.value()?;
+        }
+        if let Some(slot) = node.slot() {
+            self.values[slot] = self.cursor.since(start);
+        }
+        if node.is_geo {
+            self.geo.push(start as u32..self.cursor.at() as u32);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Records in bulk: many records, one arena of bytes.
+
+use std::sync::Arc;
+
+use tidegate_core::{PartitionId, TimestampMs};
+
+use crate::Topic;
+
+/// A range of bytes in an arena. Arenas stay below 4 GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// No bytes at all.
+    pub const EMPTY: Self = Self { start: 0, end: 0 };
+
+    /// The bytes in `arena`.
+    #[must_use]
+    pub fn of(self, arena: &[u8]) -> &[u8] {
+        &arena[self.start as usize..self.end as usize]
+    }
+
+    /// Appends `bytes` to `arena` and returns where they are.
+    pub fn push(arena: &mut Vec<u8>, bytes: &[u8]) -> Self {
+        let start = arena.len() as u32;
+        arena.extend_from_slice(bytes);
+        Self { start, end: arena.len() as u32 }
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// Where one record of a [`RecordBatch`] is.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordMeta {
+    /// Offset in its partition.
+    pub offset: i64,
+    /// Kafka timestamp of the record.
+    pub timestamp: TimestampMs,
+    /// The key, if there is one.
+    pub key: Option<Span>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Span>,
+    /// Encoded headers, see [`Headers`]; empty if there are none.
+    pub headers: Span,
+}
+
+/// Records of one input partition in offset order.
+#[derive(Debug)]
+pub struct RecordBatch {
+    /// The partition they were read from.
+    pub partition: PartitionId,
+    /// Bytes of keys, values and headers.
+    pub arena: Vec<u8>,
+    /// The records.
+    pub records: Vec<RecordMeta>,
+}
+
+impl RecordBatch {
+    /// Memory that counts against the budget of bytes in flight.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.arena.len() + self.records.len() * size_of::<RecordMeta>()
+    }
+}
+
+/// Which of an [`OutputBatch`]'s two arenas holds some bytes.
+#[derive(Debug, Clone, Copy)]
+pub enum Location {
+    /// The arena of the input batch.
+    Source(Span),
+    /// The batch's own arena.
+    Own(Span),
+}
+
+/// One record to write.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputRecord {
+    /// Topic it goes to.
+    pub topic: Topic,
+    /// Partition it goes to.
+    pub partition: u32,
+    /// Kafka timestamp it gets.
+    pub timestamp: TimestampMs,
+    /// The key, if any.
+    pub key: Option<Location>,
+    /// The value; `None` writes a tombstone.
+    pub value: Option<Location>,
+    /// Headers carried over from the input, encoded.
+    pub headers: Option<Location>,
+    /// Headers added behind them, encoded.
+    pub added_headers: Option<Location>,
+}
+
+/// Records to write. Keys, headers and untouched values stay in the input batch; only what is new is in `arena`.
+#[derive(Debug, Default)]
+pub struct OutputBatch {
+    /// The input batch that [`Location::Source`] points into.
+    pub source: Option<Arc<RecordBatch>>,
+    /// Bytes that [`Location::Own`] points into.
+    pub arena: Vec<u8>,
+    /// The records, in the order they are to be written.
+    pub records: Vec<OutputRecord>,
+}
+
+impl OutputBatch {
+    /// The bytes at `location`.
+    #[must_use]
+    pub fn bytes(&self, location: Location) -> &[u8] {
+        match location {
+            Location::Own(span) => span.of(&self.arena),
+            Location::Source(span) => self.source.as_ref().map_or(&[], |source| span.of(&source.arena)),
+        }
+    }
+}
+
+/// Headers of one record in their order, encoded into an arena by [`push_header`].
+#[derive(Debug, Clone, Copy)]
+pub struct Headers<'a>(pub &'a [u8]);
+
+impl<'a> IntoIterator for Headers<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+    type IntoIter = HeaderIter<'a>;
+
+    fn into_iter(self) -> HeaderIter<'a> {
+        HeaderIter(self.0)
+    }
+}
+
+const NULL_VALUE: u32 = u32::MAX;
+
+/// Appends one header to `arena`: name length, value length (both u32, little endian), name, value.
+pub fn push_header(arena: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
+    arena.extend_from_slice(&(name.len() as u32).to_le_bytes());
+    arena.extend_from_slice(&value.map_or(NULL_VALUE, |value| value.len() as u32).to_le_bytes());
+    arena.extend_from_slice(name);
+    arena.extend_from_slice(value.unwrap_or_default());
+}
+
+/// Iterates over encoded headers as (name, value); a header's value can be null.
+#[derive(Debug, Clone)]
+pub struct HeaderIter<'a>(&'a [u8]);
+
+impl<'a> Iterator for HeaderIter<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name_len, rest) = self.0.split_first_chunk::<4>()?;
+        let (value_len, rest) = rest.split_first_chunk::<4>()?;
+        let (name, rest) = rest.split_at_checked(u32::from_le_bytes(*name_len) as usize)?;
+        match u32::from_le_bytes(*value_len) {
+            NULL_VALUE => {
+                self.0 = rest;
+                Some((name, None))
+            }
+            len => {
+                let (value, rest) = rest.split_at_checked(len as usize)?;
+                self.0 = rest;
+                Some((name, Some(value)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_come_back_in_order_with_null_and_empty_values_told_apart() {
+        let mut arena = Vec::new();
+        push_header(&mut arena, b"a", Some(b"1"));
+        push_header(&mut arena, b"", None);
+        push_header(&mut arena, b"\xff", Some(b""));
+        let headers: Vec<_> = Headers(&arena).into_iter().collect();
+        assert_eq!(headers, [(&b"a"[..], Some(&b"1"[..])), (b"", None), (b"\xff", Some(b""))]);
+    }
+}

@@ -1,0 +1,247 @@
+//! What the pipeline asks of a log.
+
+use std::time::Duration;
+
+use tidegate_core::{NextOffset, PartitionId, TimestampMs};
+
+use crate::{LogError, OutputBatch};
+
+/// The topics of the pipeline by their role; their names are configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Topic {
+    /// Input.
+    Raw,
+    /// Enriched events.
+    Processed,
+    /// Alerts.
+    Alerts,
+    /// Records that could not be processed.
+    DeadLetters,
+    /// Changelog of the window state, compacted.
+    State,
+}
+
+impl Topic {
+    /// All topics, in the order of their discriminants.
+    pub const ALL: [Self; 5] = [Self::Raw, Self::Processed, Self::Alerts, Self::DeadLetters, Self::State];
+}
+
+/// One topic as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// Name of the topic.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Largest batch that the topic takes, `max.message.bytes`.
+    pub max_message_bytes: usize,
+}
+
+/// All five topics, indexed by [`Topic`].
+pub type TopicsFacts = [TopicFacts; 5];
+
+/// Offsets that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetRange {
+    /// The first offset still there.
+    pub begin: NextOffset,
+    /// One past the last: the high watermark.
+    pub end: NextOffset,
+}
+
+/// How the log feels, as seen by its clients; cheap to ask at any time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Not connected yet.
+    Connecting,
+    /// Answers.
+    Up,
+    /// Does not answer; the last error.
+    Down(String),
+}
+
+/// A log: a factory of connections to it. All methods block.
+pub trait Log: Send + Sync + 'static {
+    /// Partition counts and limits of the five topics.
+    ///
+    /// # Errors
+    /// [`LogError::TopicsMissing`] with all that are missing; else as the connection fails.
+    fn topics(&self, timeout: Duration) -> Result<TopicsFacts, LogError>;
+
+    /// A new writer; it is not the owner before [`EpochWriter::fence`].
+    ///
+    /// # Errors
+    /// As the client cannot be made.
+    fn writer(&self, topics: &TopicsFacts) -> Result<Box<dyn EpochWriter>, LogError>;
+
+    /// A new reader of the input.
+    ///
+    /// # Errors
+    /// As the client cannot be made.
+    fn reader(&self) -> Result<Box<dyn RecordReader>, LogError>;
+
+    /// Begin and end of every partition of `topic` at this moment.
+    ///
+    /// `stable` takes the last stable offset as the end: all before it is committed or aborted.
+    ///
+    /// # Errors
+    /// As the connection fails.
+    fn offsets(&self, topic: Topic, stable: bool, timeout: Duration) -> Result<Vec<OffsetRange>, LogError>;
+
+    /// Reads the committed records of the state topic from `from` (one per partition; clamped to the begin;
+    /// nothing of a partition whose position is not before the end) to the high watermark as of the call, in
+    /// order within a partition, and returns the positions reached.
+    ///
+    /// # Errors
+    /// As the connection fails.
+    fn read_changelog(
+        &self,
+        from: &[NextOffset],
+        timeout: Duration,
+        each: &mut dyn FnMut(ChangelogRecord<'_>),
+    ) -> Result<Vec<NextOffset>, LogError>;
+
+    /// How the connection to the log is.
+    fn health(&self) -> Health;
+}
+
+/// A committed record of the state topic.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangelogRecord<'a> {
+    /// Partition of the state topic: the key group.
+    pub partition: u32,
+    /// Offset of the record.
+    pub offset: i64,
+    /// Key.
+    pub key: &'a [u8],
+    /// Value; `None` deletes the key.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Position of one input partition in an epoch's commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputProgress {
+    /// Input partition.
+    pub partition: PartitionId,
+    /// Next offset to read.
+    pub next: NextOffset,
+    /// Kept with the offset, at most 4096 bytes; see `tidegate_core::epoch`.
+    pub metadata: String,
+}
+
+/// What is committed for one input partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// Input partition.
+    pub partition: PartitionId,
+    /// Next offset to read and the metadata kept with it; `None` if nothing was ever committed.
+    pub committed: Option<(NextOffset, String)>,
+}
+
+/// How long the phases of a commit took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommitPhases {
+    /// Waiting for the epoch's records to be acknowledged.
+    pub flush: Duration,
+    /// Adding the input offsets to the transaction.
+    pub offsets: Duration,
+    /// Ending the transaction.
+    pub end: Duration,
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub enum CommitOutcome {
+    /// All of the epoch is visible.
+    Committed(CommitPhases),
+    /// Nothing of the epoch is visible and nothing will be: no commit request was sent.
+    NotCommitted(LogError),
+    /// A commit request may have been sent and its outcome is unknown; only recovery can tell.
+    Unknown(LogError),
+}
+
+/// The one writer. Records of the open epoch become visible by [`commit`](Self::commit) or never.
+pub trait EpochWriter: Send {
+    /// Takes over: fences every older writer of the same id and waits until its last epoch is decided.
+    ///
+    /// # Errors
+    /// Transient errors may be retried on the same writer.
+    fn fence(&mut self) -> Result<(), LogError>;
+
+    /// What is committed for the input partitions `0..partitions`. Meaningful only after [`fence`](Self::fence).
+    ///
+    /// # Errors
+    /// If any partition's answer is missing or an error: half an answer is none.
+    fn committed(&mut self, partitions: u32) -> Result<Vec<CommittedOffset>, LogError>;
+
+    /// Adds records to the open epoch, opening it if there is none. Waits while the client's queue is full.
+    ///
+    /// # Errors
+    /// After any error the epoch can only be aborted or recovered.
+    fn append(&mut self, batch: &OutputBatch) -> Result<(), LogError>;
+
+    /// Commits the open epoch (opening an empty one if there is none) with the input's progress.
+    fn commit(&mut self, progress: &[InputProgress], deadline: Duration) -> CommitOutcome;
+
+    /// Gives the open epoch up and keeps the writer; a no-op without one. Not after a commit was tried.
+    ///
+    /// # Errors
+    /// The writer is of no more use.
+    fn abort(&mut self, deadline: Duration) -> Result<(), LogError>;
+
+    /// Whether the epoch saw no sign of trouble, so that [`abort`](Self::abort) is safe instead of a new writer.
+    fn is_clean(&self) -> bool;
+}
+
+/// One record as it is read; borrowed from the client.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordRef<'a> {
+    /// Partition of the input.
+    pub partition: PartitionId,
+    /// Offset.
+    pub offset: i64,
+    /// Kafka timestamp.
+    pub timestamp: TimestampMs,
+    /// Key, if any.
+    pub key: Option<&'a [u8]>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Takes what a reader reads.
+pub trait RecordSink {
+    /// The next record of its partition. `headers` writes the record's headers, encoded, to the end of the
+    /// given arena.
+    fn record(&mut self, record: RecordRef<'_>, headers: &mut dyn FnMut(&mut Vec<u8>));
+
+    /// A partition was read to its end, so far.
+    fn end_of_partition(&mut self, partition: PartitionId, next: NextOffset);
+}
+
+/// Reads the input from given offsets, without a group.
+pub trait RecordReader: Send {
+    /// Reads from these positions on; records fetched before are forgotten.
+    ///
+    /// # Errors
+    /// As the client refuses.
+    fn assign(&mut self, positions: &[(PartitionId, NextOffset)]) -> Result<(), LogError>;
+
+    /// Hands up to `max_records` committed records to `sink`, waiting up to `timeout` for the first.
+    /// Returns how many. With `max_records` 0 it only attends to the connection.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`] and other lasting errors; a broker that is away is no error here.
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        max_records: usize,
+        sink: &mut dyn RecordSink,
+    ) -> Result<usize, LogError>;
+
+    /// The last known end (high watermark) of an input partition, from what was fetched.
+    fn end_offset(&self, partition: PartitionId) -> Option<NextOffset>;
+
+    /// How the connection is.
+    fn health(&self) -> Health;
+}

@@ -1,0 +1,57 @@
+//! What can go wrong with a log, by what the caller can do about it.
+
+/// An error of the log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The log cannot be reached now; the same call may succeed later.
+    #[error("{what}: {cause}")]
+    Unavailable {
+        /// What was being done.
+        what: &'static str,
+        /// The client's words.
+        cause: String,
+    },
+    /// Another writer with the same id took over, or the transaction timed out: the client cannot tell.
+    #[error("fenced: {0}")]
+    Fenced(String),
+    /// Topics that are needed do not exist.
+    #[error("missing topics: {}; create them with `tidegate topics apply`", .0.join(", "))]
+    TopicsMissing(Vec<String>),
+    /// The offset to read from is not in the log any more, or not yet.
+    #[error("partition {partition} of the input cannot be read from offset {offset}: {cause}")]
+    OffsetOutOfRange {
+        /// The input partition.
+        partition: u32,
+        /// The offset asked for.
+        offset: i64,
+        /// The client's words.
+        cause: String,
+    },
+    /// The broker refuses: authentication or authorization.
+    #[error("not permitted: {what}: {cause}")]
+    NotPermitted {
+        /// What was being done.
+        what: &'static str,
+        /// The client's words.
+        cause: String,
+    },
+    /// The configuration cannot work with this build or this broker.
+    #[error("{0}")]
+    Misconfigured(String),
+    /// The client is broken beyond repair; a new one may work.
+    #[error("{what}: {cause}")]
+    Broken {
+        /// What was being done.
+        what: &'static str,
+        /// The client's words.
+        cause: String,
+    },
+}
+
+impl LogError {
+    /// Whether trying again later, without a change by a person, can help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Broken { .. })
+    }
+}

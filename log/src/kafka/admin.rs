@@ -1,0 +1,439 @@
+//! Topics as they should be and as they are, and what the broker allows.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    admin::{
+        AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier,
+        TopicReplication, TopicResult,
+    },
+    config::FromClientConfigAndContext,
+    error::{KafkaResult, RDKafkaErrorCode as Code},
+};
+
+use super::{
+    config::KafkaConfig,
+    end_in_background,
+    failure::{by_code, classify},
+    health::Context,
+    inquirer, metadata, native, partitions,
+};
+use crate::{LogError, Topic};
+
+/// A topic as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Name.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Replicas of each partition.
+    pub replication_factor: u32,
+    /// How long records are kept, in ms; `None` leaves it to the broker.
+    pub retention_ms: Option<i64>,
+    /// Whether the topic keeps the last record of each key instead of deleting by age.
+    pub compacted: bool,
+}
+
+impl TopicSpec {
+    fn cleanup_policy(&self) -> &'static str {
+        if self.compacted { "compact" } else { "delete" }
+    }
+}
+
+/// In what a topic differs from what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Drift {
+    /// It does not exist.
+    Missing,
+    /// Number of partitions.
+    Partitions {
+        /// As it should be.
+        want: u32,
+        /// As it is.
+        have: u32,
+    },
+    /// Replicas of each partition; of all partitions the lowest.
+    Replication {
+        /// As it should be.
+        want: u32,
+        /// As it is.
+        have: u32,
+    },
+    /// `retention.ms`.
+    Retention {
+        /// As it should be.
+        want_ms: i64,
+        /// As it is.
+        have_ms: i64,
+    },
+    /// `cleanup.policy`.
+    CleanupPolicy {
+        /// As it should be.
+        want: String,
+        /// As it is.
+        have: String,
+    },
+}
+
+impl Drift {
+    /// Whether [`apply`] can make it right; all but a missing topic only when it may alter.
+    ///
+    /// Partitions are never taken away, and never added to a compacted topic: its keys would move. Replicas are
+    /// moved by Kafka's own tools.
+    #[must_use]
+    pub fn is_reconcilable(&self, spec: &TopicSpec) -> bool {
+        match self {
+            Self::Missing | Self::Retention { .. } | Self::CleanupPolicy { .. } => true,
+            Self::Partitions { want, have } => want > have && !spec.compacted,
+            Self::Replication { .. } => false,
+        }
+    }
+
+    /// Whether processing is wrong with it, so that it must not be left: the number of partitions, and a state
+    /// topic that forgets.
+    #[must_use]
+    pub fn is_serious(&self, spec: &TopicSpec) -> bool {
+        match self {
+            Self::Missing | Self::Partitions { .. } => true,
+            Self::CleanupPolicy { .. } => spec.compacted,
+            Self::Replication { .. } | Self::Retention { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => write!(f, "is missing"),
+            Self::Partitions { want, have } => write!(f, "has {have} partitions, should have {want}"),
+            Self::Replication { want, have } => {
+                write!(f, "has replication factor {have}, should have {want}")
+            }
+            Self::Retention { want_ms, have_ms } => {
+                write!(f, "has retention.ms = {have_ms}, should have {want_ms}")
+            }
+            Self::CleanupPolicy { want, have } => {
+                write!(f, "has cleanup.policy = {have}, should have {want}")
+            }
+        }
+    }
+}
+
+/// What [`apply`] did to one topic.
+#[derive(Debug)]
+pub struct Applied {
+    /// The topic.
+    pub spec: TopicSpec,
+    /// What was made right.
+    pub done: Vec<Drift>,
+    /// What is still different.
+    pub remaining: Vec<Drift>,
+    /// Why not all that could be made right was.
+    pub error: Option<LogError>,
+}
+
+/// Compares topics with what they should be. Nothing is changed.
+///
+/// # Errors
+/// As the connection fails.
+pub fn plan(
+    config: &KafkaConfig,
+    specs: &[TopicSpec],
+    timeout: Duration,
+) -> Result<Vec<(TopicSpec, Vec<Drift>)>, LogError> {
+    config.check()?;
+    let consumer = inquirer(config, false)?;
+    let mut have = Vec::new();
+    for spec in specs {
+        have.push(partitions(&metadata(&consumer, Some(&spec.name), timeout)?, &spec.name)?);
+    }
+    end_in_background(consumer);
+    let existing: Vec<&str> = specs
+        .iter()
+        .zip(&have)
+        .filter(|(_, have)| have.is_some())
+        .map(|(spec, _)| spec.name.as_str())
+        .collect();
+    let configs = topic_configs(&admin(config)?, &existing, timeout)?;
+    let drifts = |(spec, replicas): (&TopicSpec, Option<Vec<usize>>)| {
+        let drifts = replicas.map_or(vec![Drift::Missing], |replicas| compare(spec, &replicas, &configs));
+        (spec.clone(), drifts)
+    };
+    Ok(specs.iter().zip(have).map(drifts).collect())
+}
+
+type Configs = BTreeMap<String, BTreeMap<String, String>>;
+
+fn compare(spec: &TopicSpec, replicas: &[usize], configs: &Configs) -> Vec<Drift> {
+    let mut drifts = Vec::new();
+    let have = replicas.len() as u32;
+    if have != spec.partitions {
+        drifts.push(Drift::Partitions { want: spec.partitions, have });
+    }
+    let have = replicas.iter().min().map_or(0, |replicas| *replicas as u32);
+    if have != spec.replication_factor {
+        drifts.push(Drift::Replication { want: spec.replication_factor, have });
+    }
+    let value = |name: &str| configs.get(&spec.name).and_then(|entries| entries.get(name));
+    if let (Some(want_ms), Some(have)) = (spec.retention_ms, value("retention.ms")) {
+        let have_ms = have.parse().unwrap_or(-1);
+        if have_ms != want_ms {
+            drifts.push(Drift::Retention { want_ms, have_ms });
+        }
+    }
+    if let Some(have) = value("cleanup.policy")
+        && have != spec.cleanup_policy()
+    {
+        drifts.push(Drift::CleanupPolicy { want: spec.cleanup_policy().to_owned(), have: have.clone() });
+    }
+    drifts
+}
+
+/// Creates the topics that are missing, and with `alter` changes existing ones where that is possible. Never
+/// deletes anything.
+///
+/// # Errors
+/// As the connection fails; what fails for one topic is told with that topic.
+pub fn apply(
+    config: &KafkaConfig,
+    specs: &[TopicSpec],
+    alter: bool,
+    timeout: Duration,
+) -> Result<Vec<Applied>, LogError> {
+    let planned = plan(config, specs, timeout)?;
+    let admin = admin(config)?;
+    let mut errors = Vec::new();
+    for (spec, drifts) in &planned {
+        let due = drifts.iter().filter(|drift| alter || **drift == Drift::Missing);
+        let mut due = due.filter(|drift| drift.is_reconcilable(spec));
+        errors.push(due.try_for_each(|drift| reconcile(&admin, spec, drift, timeout)).err());
+    }
+    // what was asked for is seen by all brokers only after a moment
+    let deadline = Instant::now() + timeout;
+    loop {
+        let after = plan(config, specs, timeout)?;
+        let applied: Vec<Applied> = planned
+            .iter()
+            .zip(after)
+            .map(|((_, before), (spec, remaining))| Applied {
+                done: before.iter().filter(|drift| !remaining.contains(drift)).cloned().collect(),
+                spec,
+                remaining,
+                error: None,
+            })
+            .collect();
+        let is_settled = applied.iter().zip(&errors).all(|(topic, error)| {
+            let could =
+                |drift: &Drift| (alter || *drift == Drift::Missing) && drift.is_reconcilable(&topic.spec);
+            error.is_some() || !topic.remaining.iter().any(could)
+        });
+        if is_settled || Instant::now() > deadline {
+            let with_error = |(topic, error)| Applied { error, ..topic };
+            return Ok(applied.into_iter().zip(errors).map(with_error).collect());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn reconcile(
+    admin: &AdminClient<Context>,
+    spec: &TopicSpec,
+    drift: &Drift,
+    timeout: Duration,
+) -> Result<(), LogError> {
+    let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
+    match drift {
+        Drift::Missing => {
+            let retention = spec.retention_ms.map(|retention| retention.to_string());
+            let replication = TopicReplication::Fixed(spec.replication_factor as i32);
+            let mut topic = NewTopic::new(&spec.name, spec.partitions as i32, replication)
+                .set("cleanup.policy", spec.cleanup_policy());
+            if let Some(retention) = &retention {
+                topic = topic.set("retention.ms", retention);
+            }
+            topic_outcome("creating a topic", block_on(admin.create_topics([&topic], &options)))
+        }
+        Drift::Partitions { want, .. } => {
+            let more = NewPartitions::new(&spec.name, *want as usize);
+            topic_outcome("adding partitions", block_on(admin.create_partitions([&more], &options)))
+        }
+        Drift::Retention { want_ms, .. } => {
+            native::set_topic_config(admin, &spec.name, &[("retention.ms", &want_ms.to_string())], timeout)
+        }
+        Drift::CleanupPolicy { want, .. } => {
+            native::set_topic_config(admin, &spec.name, &[("cleanup.policy", want)], timeout)
+        }
+        Drift::Replication { .. } => Ok(()),
+    }
+}
+
+fn topic_outcome(what: &'static str, outcome: KafkaResult<Vec<TopicResult>>) -> Result<(), LogError> {
+    for topic in outcome.map_err(|error| classify(what, &error))? {
+        match topic {
+            // somebody else was faster
+            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+            Err((name, code)) => return Err(by_code(what, code, format!("{name}: {code}"))),
+        }
+    }
+    Ok(())
+}
+
+/// The brokers and what they allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerFacts {
+    /// Addresses of the brokers, `host:port`.
+    pub brokers: Vec<String>,
+    /// `transaction.max.timeout.ms`; `None` if it may not be asked for.
+    pub transaction_max_timeout: Option<Duration>,
+    /// `transaction.timeout.ms` of our writer: as set by the user, or the client's default.
+    pub transaction_timeout: Duration,
+}
+
+/// Connects and asks for the brokers.
+///
+/// # Errors
+/// As the connection fails.
+pub fn broker_facts(config: &KafkaConfig, timeout: Duration) -> Result<BrokerFacts, LogError> {
+    config.check()?;
+    let consumer = inquirer(config, false)?;
+    let metadata = metadata(&consumer, None, timeout)?;
+    let brokers: Vec<String> =
+        metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
+    let admin = admin(config)?;
+    let limit = |id| {
+        let resource = ResourceSpecifier::Broker(id);
+        let described = block_on(admin.describe_configs([&resource], &options(timeout))).ok()?;
+        let resource = described.into_iter().next()?.ok()?;
+        entries(resource).remove("transaction.max.timeout.ms")?.parse().ok()
+    };
+    let own = config.properties.get("transaction.timeout.ms").and_then(|value| value.parse().ok());
+    Ok(BrokerFacts {
+        transaction_max_timeout: metadata
+            .brokers()
+            .first()
+            .and_then(|broker| limit(broker.id()))
+            .map(Duration::from_millis),
+        brokers,
+        // librdkafka's default
+        transaction_timeout: Duration::from_millis(own.unwrap_or(60_000)),
+    })
+}
+
+/// What the configured user may do with a topic, as far as it can be known without doing it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// Name of the topic.
+    pub topic: String,
+    /// May read it.
+    pub read: bool,
+    /// May write it.
+    pub write: bool,
+}
+
+/// Asks what the configured user may do with the existing topics among `topics`. Nothing is written or read.
+///
+/// The permission to use the `transactional.id` cannot be asked for, and trying it would fence a running daemon.
+///
+/// # Errors
+/// As the connection fails.
+pub fn permissions(
+    config: &KafkaConfig,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<Vec<Permission>, LogError> {
+    config.check()?;
+    let found = native::permissions(&admin(config)?, topics, timeout)?;
+    let public =
+        |(topic, may): (String, native::Permissions)| Permission { topic, read: may.read, write: may.write };
+    Ok(found.into_iter().map(public).collect())
+}
+
+/// `max.message.bytes` of the five topics.
+pub(super) fn max_message_bytes(config: &KafkaConfig, timeout: Duration) -> Result<[usize; 5], LogError> {
+    // Kafka's default, for a user who may write to the topic but not look at its configuration
+    const DEFAULT: usize = 1_048_588;
+    let admin = admin(config)?;
+    let names: Vec<&str> = config.topics.iter().map(String::as_str).collect();
+    let configs = match topic_configs(&admin, &names, timeout) {
+        Err(LogError::NotPermitted { cause, .. }) => {
+            tracing::warn!(
+                cause,
+                default = DEFAULT,
+                "max.message.bytes of the topics is not known, taking the default"
+            );
+            Configs::new()
+        }
+        other => other?,
+    };
+    end_in_background(admin);
+    let limit = |topic: Topic| configs.get(config.topic(topic))?.get("max.message.bytes")?.parse().ok();
+    Ok(Topic::ALL.map(|topic| limit(topic).unwrap_or(DEFAULT)))
+}
+
+/// Configuration of topics; those that do not exist are left out.
+fn topic_configs(
+    admin: &AdminClient<Context>,
+    names: &[&str],
+    timeout: Duration,
+) -> Result<Configs, LogError> {
+    const WHAT: &str = "asking for topic configuration";
+    if names.is_empty() {
+        return Ok(Configs::new());
+    }
+    let resources: Vec<ResourceSpecifier<'_>> =
+        names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let described = block_on(admin.describe_configs(&resources, &options(timeout)));
+    let mut configs = Configs::new();
+    for (name, described) in names.iter().zip(described.map_err(|error| classify(WHAT, &error))?) {
+        match described {
+            Ok(resource) => {
+                configs.insert((*name).to_owned(), entries(resource));
+            }
+            Err(Code::UnknownTopicOrPartition) => {}
+            Err(code) => return Err(by_code(WHAT, code, format!("{name}: {code}"))),
+        }
+    }
+    Ok(configs)
+}
+
+fn entries(resource: ConfigResource) -> BTreeMap<String, String> {
+    resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
+}
+
+fn options(timeout: Duration) -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(timeout))
+}
+
+fn admin(config: &KafkaConfig) -> Result<AdminClient<Context>, LogError> {
+    AdminClient::from_config_and_context(&config.inquiry(false), Context::unheard())
+        .map_err(|error| classify("kafka admin client", &error))
+}
+
+/// Waits for a future of the admin client, which a thread of its own completes.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = TaskContext::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Settings of the clients: what the user gave, what correctness fixes, and what was measured to be fast.
+
+use std::{collections::BTreeMap, fmt};
+
+use rdkafka::ClientConfig;
+
+use crate::{LogError, Topic, TopicsFacts};
+
+/// How to reach Kafka and what to use there.
+#[derive(Clone)]
+pub struct KafkaConfig {
+    /// Comma-separated `host:port`.
+    pub bootstrap_servers: String,
+    /// Group that the input offsets are committed under. Nothing may ever subscribe with it.
+    pub group_id: String,
+    /// Id of the one writer.
+    pub transactional_id: String,
+    /// More librdkafka properties; values may be secrets.
+    pub properties: BTreeMap<String, String>,
+    /// Names of the topics, indexed by [`Topic`].
+    pub topics: [String; 5],
+}
+
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("group_id", &self.group_id)
+            .field("transactional_id", &self.transactional_id)
+            // names only: among the values are passwords
+            .field("properties", &self.properties.keys().collect::<Vec<_>>())
+            .field("topics", &self.topics)
+            .finish()
+    }
+}
+
+/// Properties that exactly-once depends on, or that have a key of their own in the configuration.
+const RESERVED: &[&str] = &[
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "delivery.report.only.error",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.gapless.guarantee",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "isolation.level",
+    "metadata.broker.list",
+    "statistics.interval.ms",
+    "transactional.id",
+];
+
+/// Milliseconds a fetch waits at the broker while there is nothing to read. Data ends the wait at once, so
+/// this is no latency; it is the pace of an idle daemon's requests, and the time a seek may wait for the fetch
+/// under way.
+const FETCH_WAIT_MAX_MS: &str = "50";
+
+impl KafkaConfig {
+    pub(super) fn topic(&self, topic: Topic) -> &str {
+        &self.topics[topic as usize]
+    }
+
+    /// Refuses what cannot work, before anything is connected.
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        for (name, value) in &self.properties {
+            if RESERVED.contains(&name.as_str()) {
+                return Err(LogError::Misconfigured(format!(
+                    "kafka.properties: `{name}` cannot be set: it is fixed by the way tidegate uses kafka, or has \
+                     a key of its own under [kafka]"
+                )));
+            }
+            if needs_tls(name, value) && !cfg!(any(feature = "tls", feature = "tls-vendored")) {
+                return Err(LogError::Misconfigured(format!(
+                    "kafka.properties: `{name}` needs TLS, which this build does not have; build with \
+                     `--features tls` (the system's OpenSSL) or `--features tls-vendored`"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What all clients share. A user's property comes last and wins.
+    fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("client.id", "tidegate")
+            // the default of 10 s is what a restarted broker would wait for us
+            .set("reconnect.backoff.max.ms", "500");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config
+    }
+
+    /// A client for metadata and offsets; it sees uncommitted records unless `stable`.
+    pub(super) fn inquiry(&self, stable: bool) -> ClientConfig {
+        let mut config = self.client(&[]);
+        config.set("isolation.level", if stable { "read_committed" } else { "read_uncommitted" });
+        config
+    }
+
+    /// A client that asks for the group's committed offsets and names the group in transactions.
+    pub(super) fn group(&self) -> ClientConfig {
+        let mut config = self.client(&[]);
+        config
+            .set("group.id", &self.group_id)
+            .set("enable.auto.commit", "false")
+            // makes the broker answer with stable offsets only
+            .set("isolation.level", "read_committed");
+        config
+    }
+
+    /// A client that reads records from given offsets.
+    ///
+    /// The sizes are small on purpose: with a queue of 20 000 records and 16 MiB the rate is that of queues ten
+    /// times as large, and a seek has less to throw away.
+    pub(super) fn reader(&self) -> ClientConfig {
+        let mut config = self.client(&[
+            ("queued.min.messages", "20000"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("max.partition.fetch.bytes", "262144"),
+            ("fetch.max.bytes", "4194304"),
+            ("fetch.wait.max.ms", FETCH_WAIT_MAX_MS),
+            // the default of 1 s makes reading stop and go
+            ("fetch.queue.backoff.ms", "5"),
+            ("check.crcs", "true"),
+        ]);
+        config
+            .set("group.id", &self.group_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // another policy would lose or repeat records without a word
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("statistics.interval.ms", "1000");
+        config
+    }
+
+    /// The transactional writer.
+    pub(super) fn writer(&self, topics: &TopicsFacts) -> ClientConfig {
+        let outputs = &topics[Topic::Processed as usize..];
+        let smallest = outputs.iter().map(|topic| topic.max_message_bytes).min().unwrap_or(1_000_000);
+        let largest = outputs.iter().map(|topic| topic.max_message_bytes).max().unwrap_or(1_000_000);
+        let mut config = self.client(&[
+            ("compression.type", "lz4"),
+            // large batches; a commit flushes and does not wait for it
+            ("linger.ms", "50"),
+            ("batch.num.messages", "10000"),
+            // the queue's length is what a commit has to wait for
+            ("queue.buffering.max.messages", "50000"),
+            ("batch.size", &smallest.clamp(1_000, 1_000_000).to_string()),
+            ("message.max.bytes", &largest.clamp(1_000_000, 1_000_000_000).to_string()),
+        ]);
+        config
+            .set("transactional.id", &self.transactional_id)
+            .set("enable.idempotence", "true")
+            // reports as events, errors only: with none at all a flush waits in steps of 10 ms
+            .set("delivery.report.only.error", "true")
+            .set("statistics.interval.ms", "1000");
+        config
+    }
+
+    /// A plain producer for bulk.
+    pub(super) fn plain(&self) -> ClientConfig {
+        let mut config = self.client(&[
+            ("compression.type", "lz4"),
+            ("linger.ms", "50"),
+            ("acks", "all"),
+            // the partitioner of the java client
+            ("partitioner", "murmur2_random"),
+        ]);
+        config.set("enable.idempotence", "true").set("delivery.report.only.error", "true");
+        config
+    }
+}
+
+/// Whether a property asks for what only OpenSSL can do. SASL/PLAIN without TLS can do without.
+fn needs_tls(name: &str, value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    match name {
+        "security.protocol" => value.ends_with("ssl"),
+        "sasl.mechanism" | "sasl.mechanisms" => value.starts_with("scram") || value.starts_with("oauth"),
+        _ => name.starts_with("ssl."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(name: &str, value: &str) -> KafkaConfig {
+        KafkaConfig {
+            bootstrap_servers: "localhost:1".into(),
+            group_id: "g".into(),
+            transactional_id: "t".into(),
+            properties: [(name.to_owned(), value.to_owned())].into(),
+            topics: ["raw", "processed", "alerts", "dead", "state"].map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn properties_that_exactly_once_depends_on_are_refused() {
+        let error = config("isolation.level", "read_uncommitted").check().unwrap_err();
+        assert!(matches!(error, LogError::Misconfigured(words) if words.contains("`isolation.level`")));
+        assert!(config("fetch.min.bytes", "2").check().is_ok());
+    }
+
+    #[cfg(not(any(feature = "tls", feature = "tls-vendored")))]
+    #[test]
+    fn without_tls_a_build_says_how_to_get_it() {
+        for (name, value) in [
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", "/ca"),
+            ("sasl.mechanisms", "SCRAM-SHA-512"),
+        ] {
+            let error = config(name, value).check().unwrap_err();
+            assert!(matches!(error, LogError::Misconfigured(words) if words.contains("--features tls")));
+        }
+        assert!(config("sasl.mechanisms", "PLAIN").check().is_ok());
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let shown = format!("{:?}", config("sasl.password", "hunter2"));
+        assert!(shown.contains("sasl.password") && !shown.contains("hunter2"));
+    }
+}

@@ -1,0 +1,272 @@
+//! Whether the brokers answer, as the clients see it.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{DeliveryResult, ProducerContext},
+};
+use serde::Deserialize;
+
+use crate::Health;
+
+/// A broker that owes an answer for this long does not answer: a fetch waits 50 ms at most, and a transaction's
+/// request takes milliseconds.
+const SILENCE_US: i64 = 3_000_000;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // what is inside stays whole whoever panicked
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What one client has seen.
+#[derive(Debug)]
+pub(super) struct ClientHealth {
+    /// A reader always has a request under way; a writer may be idle, and then no connection is no news.
+    always_connected: bool,
+    verdict: Mutex<Health>,
+    last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    errors: AtomicU64,
+    failed_deliveries: AtomicU64,
+}
+
+impl ClientHealth {
+    fn new(always_connected: bool) -> Self {
+        Self {
+            always_connected,
+            verdict: Mutex::new(Health::Connecting),
+            last_error: Mutex::new(None),
+            errors: AtomicU64::new(0),
+            failed_deliveries: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        lock(&self.verdict).clone()
+    }
+
+    pub(super) fn set(&self, verdict: Health) {
+        *lock(&self.verdict) = verdict;
+    }
+
+    /// Errors seen so far: of connections, of deliveries, fatal ones.
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed) + self.failed_deliveries.load(Ordering::Relaxed)
+    }
+
+    /// Records that the broker did not take.
+    pub(super) fn failed_deliveries(&self) -> u64 {
+        self.failed_deliveries.load(Ordering::Relaxed)
+    }
+
+    /// The last error, until the connection was seen to be well again.
+    pub(super) fn last_error(&self) -> Option<(RDKafkaErrorCode, String)> {
+        lock(&self.last_error).clone()
+    }
+
+    fn note(&self, code: RDKafkaErrorCode, reason: &str) {
+        *lock(&self.last_error) = Some((code, reason.to_owned()));
+    }
+
+    fn judge(&self, statistics: &Statistics<'_>) {
+        let verdict = statistics.verdict(self.always_connected);
+        match verdict {
+            Health::Up => {
+                *lock(&self.last_error) = None;
+                self.set(Health::Up);
+            }
+            Health::Down(reason) => {
+                let reason = self.last_error().map_or(reason, |(_, last)| last);
+                self.set(Health::Down(reason));
+            }
+            // nothing is known yet: what an error said stands
+            Health::Connecting => {}
+        }
+    }
+}
+
+/// All clients of a log.
+#[derive(Debug, Default)]
+pub(super) struct Clients(Mutex<Vec<Weak<ClientHealth>>>);
+
+impl Clients {
+    pub(super) fn add(&self, always_connected: bool) -> Arc<ClientHealth> {
+        let health = Arc::new(ClientHealth::new(always_connected));
+        let mut clients = lock(&self.0);
+        clients.retain(|client| client.strong_count() > 0);
+        clients.push(Arc::downgrade(&health));
+        health
+    }
+
+    /// The worst of what is known; `otherwise` if no client knows anything.
+    pub(super) fn health(&self, otherwise: Health) -> Health {
+        let known: Vec<Health> = lock(&self.0)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|client| client.health())
+            .filter(|health| *health != Health::Connecting)
+            .collect();
+        let down = known.iter().find(|health| matches!(health, Health::Down(_)));
+        down.or(known.first()).cloned().unwrap_or(otherwise)
+    }
+}
+
+/// What librdkafka calls back: logs, errors, statistics, failed deliveries.
+#[derive(Debug)]
+pub(super) struct Context(pub(super) Arc<ClientHealth>);
+
+impl Context {
+    /// For a client without statistics: nobody would take its word back when the broker is well again.
+    pub(super) fn unheard() -> Self {
+        Self(Arc::new(ClientHealth::new(false)))
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        use RDKafkaLogLevel::{Debug, Info, Notice};
+        match level {
+            Debug | Info | Notice => tracing::debug!(target: "librdkafka", facility, "{message}"),
+            _ => tracing::warn!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn stats_raw(&self, json: &[u8]) {
+        match serde_json::from_slice(json) {
+            Ok(statistics) => self.0.judge(&statistics),
+            Err(error) => tracing::debug!(%error, "librdkafka's statistics cannot be read"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        self.0.errors.fetch_add(1, Ordering::Relaxed);
+        self.0.note(code, reason);
+        if code == RDKafkaErrorCode::AllBrokersDown || code == RDKafkaErrorCode::Authentication {
+            self.0.set(Health::Down(reason.to_owned()));
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, _)) = result else { return };
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        // an abort, or the end of the client, throws away what was queued
+        if matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
+            return;
+        }
+        self.0.failed_deliveries.fetch_add(1, Ordering::Relaxed);
+        self.0.note(code, &code.to_string());
+    }
+}
+
+/// The part of librdkafka's statistics that tells how the brokers are.
+#[derive(Deserialize)]
+struct Statistics<'a> {
+    #[serde(borrow)]
+    brokers: BTreeMap<Cow<'a, str>, Broker<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Broker<'a> {
+    /// -1 is a bootstrap address of which it is not known yet which broker it is.
+    nodeid: i32,
+    #[serde(borrow)]
+    state: Cow<'a, str>,
+    /// Requests sent and not answered yet.
+    waitresp_cnt: i64,
+    /// Microseconds since something was received.
+    rxidle: i64,
+}
+
+impl Broker<'_> {
+    fn is_silent(&self) -> bool {
+        self.waitresp_cnt > 0 && self.rxidle > SILENCE_US
+    }
+}
+
+impl Statistics<'_> {
+    fn verdict(&self, always_connected: bool) -> Health {
+        let brokers = || self.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state != "INIT");
+        if let Some(silent) = brokers().find(|broker| broker.is_silent())
+            && !brokers().any(|broker| broker.state == "UP" && !broker.is_silent())
+        {
+            return Health::Down(format!(
+                "broker {} has not answered for {} s",
+                silent.nodeid,
+                silent.rxidle / 1_000_000
+            ));
+        }
+        if self.brokers.values().any(|broker| broker.state == "UP" && !broker.is_silent()) {
+            return Health::Up;
+        }
+        match brokers().next() {
+            Some(broker) if always_connected => Health::Down(format!(
+                "no connection to broker {}: {}",
+                broker.nodeid,
+                broker.state.to_lowercase()
+            )),
+            _ => Health::Connecting,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn verdict(brokers: &[(i32, &str, i64, i64)], always_connected: bool) -> Health {
+        let brokers: Vec<String> = brokers
+            .iter()
+            .map(|(id, state, waiting, idle)| {
+                format!(r#""b{id}":{{"nodeid":{id},"state":"{state}","waitresp_cnt":{waiting},"rxidle":{idle},"x":1}}"#)
+            })
+            .collect();
+        let json = format!(r#"{{"name":"c","brokers":{{{}}},"topics":{{"t":{{}}}}}}"#, brokers.join(","));
+        serde_json::from_str::<Statistics<'_>>(&json).unwrap().verdict(always_connected)
+    }
+
+    #[test]
+    fn a_broker_that_owes_an_answer_for_seconds_is_down_but_an_idle_one_is_not() {
+        assert_eq!(verdict(&[(1, "UP", 0, 60_000_000)], true), Health::Up);
+        assert!(matches!(verdict(&[(1, "UP", 1, 4_000_000)], true), Health::Down(_)));
+        assert_eq!(verdict(&[(1, "UP", 1, 50_000)], true), Health::Up);
+        assert_eq!(verdict(&[(1, "UP", 1, 4_000_000), (2, "UP", 1, 50_000)], true), Health::Up);
+    }
+
+    #[test]
+    fn an_idle_writer_without_a_connection_says_nothing() {
+        assert_eq!(verdict(&[(1, "CONNECT", 0, -1)], false), Health::Connecting);
+        assert!(matches!(verdict(&[(1, "CONNECT", 0, -1)], true), Health::Down(_)));
+        assert_eq!(verdict(&[(-1, "TRY_CONNECT", 0, -1)], true), Health::Connecting);
+    }
+
+    #[test]
+    fn the_worst_client_counts_and_the_dead_do_not() {
+        let clients = Clients::default();
+        assert_eq!(clients.health(Health::Connecting), Health::Connecting);
+        let (reader, writer) = (clients.add(true), clients.add(false));
+        reader.set(Health::Up);
+        assert_eq!(clients.health(Health::Connecting), Health::Up);
+        writer.set(Health::Down("gone".into()));
+        assert_eq!(clients.health(Health::Connecting), Health::Down("gone".into()));
+        drop(writer);
+        assert_eq!(clients.health(Health::Connecting), Health::Up);
+    }
+}

@@ -1,0 +1,234 @@
+//! Apache Kafka: epochs are transactions.
+//!
+//! One [`KafkaLog`] makes the clients: a writer ([`EpochWriter`]), which is a transactional producer and a small
+//! consumer that asks for the committed offsets; a reader ([`RecordReader`]), which is a consumer with its
+//! partitions assigned by hand; and short-lived ones for everything else.
+
+mod admin;
+mod changelog;
+mod config;
+mod failure;
+mod health;
+mod native;
+mod plain;
+mod reader;
+mod writer;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, Consumer},
+    metadata::Metadata,
+};
+use tidegate_core::NextOffset;
+
+pub use self::{
+    admin::{Applied, BrokerFacts, Drift, Permission, TopicSpec, apply, broker_facts, permissions, plan},
+    config::KafkaConfig,
+    plain::PlainProducer,
+};
+use self::{
+    failure::{classify, code, is_missing},
+    health::{Clients, Context},
+    reader::KafkaReader,
+    writer::KafkaWriter,
+};
+use crate::{
+    ChangelogRecord, EpochWriter, Health, Log, LogError, OffsetRange, RecordReader, Topic, TopicFacts,
+    TopicsFacts,
+};
+
+/// A log on Apache Kafka.
+pub struct KafkaLog {
+    config: Arc<KafkaConfig>,
+    clients: Clients,
+    /// What the last inquiry of this object met; counts while no reader or writer knows better.
+    inquiry: Mutex<Health>,
+}
+
+impl KafkaLog {
+    /// Checks the settings; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`LogError::Misconfigured`] for properties that librdkafka does not know or refuses, that would break
+    /// exactly-once, or that need TLS in a build without it.
+    pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
+        config.check()?;
+        // librdkafka's own checks are made when a client is
+        inquirer(&config, false)?;
+        Ok(Self {
+            config: Arc::new(config),
+            clients: Clients::default(),
+            inquiry: Mutex::new(Health::Connecting),
+        })
+    }
+
+    fn note<T>(&self, outcome: Result<T, LogError>) -> Result<T, LogError> {
+        let health = match &outcome {
+            Ok(_) => Health::Up,
+            Err(error @ (LogError::Unavailable { .. } | LogError::NotPermitted { .. })) => {
+                Health::Down(error.to_string())
+            }
+            // the broker answered, only not what was hoped for
+            Err(_) => Health::Up,
+        };
+        *self.inquiry.lock().unwrap_or_else(PoisonError::into_inner) = health;
+        outcome
+    }
+
+    /// Partition counts of the topics, all that are missing told at once.
+    fn partition_counts(&self, timeout: Duration) -> Result<[u32; 5], LogError> {
+        let consumer = inquirer(&self.config, false)?;
+        let mut counts = [0; 5];
+        let mut missing = Vec::new();
+        for topic in Topic::ALL {
+            let name = self.config.topic(topic);
+            match partitions(&metadata(&consumer, Some(name), timeout)?, name)? {
+                Some(replicas) => counts[topic as usize] = replicas.len() as u32,
+                None => missing.push(name.to_owned()),
+            }
+        }
+        end_in_background(consumer);
+        if missing.is_empty() { Ok(counts) } else { Err(LogError::TopicsMissing(missing)) }
+    }
+
+    fn partition_count(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        topic: Topic,
+        timeout: Duration,
+    ) -> Result<u32, LogError> {
+        let name = self.config.topic(topic);
+        partitions(&metadata(consumer, Some(name), timeout)?, name)?
+            .map(|replicas| replicas.len() as u32)
+            .ok_or_else(|| LogError::TopicsMissing(vec![name.to_owned()]))
+    }
+}
+
+impl Log for KafkaLog {
+    fn topics(&self, timeout: Duration) -> Result<TopicsFacts, LogError> {
+        // each client needs its own connection: they are opened at the same time
+        let (counts, limits) = thread::scope(|scope| {
+            let limits = scope.spawn(|| admin::max_message_bytes(&self.config, timeout));
+            let counts = self.partition_counts(timeout);
+            let panicked =
+                || Err(LogError::Broken { what: "topic limits", cause: "the thread panicked".into() });
+            (counts, limits.join().unwrap_or_else(|_| panicked()))
+        });
+        let counts = self.note(counts)?;
+        let limits = self.note(limits)?;
+        Ok(Topic::ALL.map(|topic| TopicFacts {
+            name: self.config.topic(topic).to_owned(),
+            partitions: counts[topic as usize],
+            max_message_bytes: limits[topic as usize],
+        }))
+    }
+
+    fn writer(&self, topics: &TopicsFacts) -> Result<Box<dyn EpochWriter>, LogError> {
+        Ok(Box::new(KafkaWriter::new(&self.config, topics, &self.clients)?))
+    }
+
+    fn reader(&self) -> Result<Box<dyn RecordReader>, LogError> {
+        let reader = self.note(KafkaReader::connect(&self.config, Topic::Raw, &self.clients))?;
+        Ok(Box::new(reader))
+    }
+
+    fn offsets(&self, topic: Topic, stable: bool, timeout: Duration) -> Result<Vec<OffsetRange>, LogError> {
+        let asked = (|| {
+            let consumer = inquirer(&self.config, stable)?;
+            let count = self.partition_count(&consumer, topic, timeout)?;
+            let name = self.config.topic(topic);
+            let begins = list_offsets(&consumer, name, count, Offset::Beginning, timeout)?;
+            let ends = list_offsets(&consumer, name, count, Offset::End, timeout)?;
+            end_in_background(consumer);
+            Ok(begins.into_iter().zip(ends).map(|(begin, end)| OffsetRange { begin, end }).collect())
+        })();
+        self.note(asked)
+    }
+
+    fn read_changelog(
+        &self,
+        from: &[NextOffset],
+        timeout: Duration,
+        each: &mut dyn FnMut(ChangelogRecord<'_>),
+    ) -> Result<Vec<NextOffset>, LogError> {
+        let deadline = Instant::now() + timeout;
+        let ranges = self.offsets(Topic::State, false, timeout)?;
+        changelog::read(&self.config, &self.clients, &ranges, from, deadline, each)
+    }
+
+    fn health(&self) -> Health {
+        let inquiry = self.inquiry.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.clients.health(inquiry)
+    }
+}
+
+/// A consumer for questions: unlike a producer's, its questions about topics never create one.
+fn inquirer(config: &KafkaConfig, stable: bool) -> Result<BaseConsumer<Context>, LogError> {
+    BaseConsumer::from_config_and_context(&config.inquiry(stable), Context::unheard())
+        .map_err(|error| classify("kafka client", &error))
+}
+
+/// Ending a client takes up to 100 ms, which nobody needs to wait for.
+fn end_in_background<T: Send + 'static>(client: T) {
+    thread::spawn(move || drop(client));
+}
+
+fn metadata(
+    consumer: &BaseConsumer<Context>,
+    topic: Option<&str>,
+    timeout: Duration,
+) -> Result<Metadata, LogError> {
+    const WHAT: &str = "asking for metadata";
+    consumer.fetch_metadata(topic, timeout).map_err(|error| {
+        // what stands behind a time-out is known to the error callback only: serve it
+        consumer.poll(Duration::ZERO);
+        match (classify(WHAT, &error), consumer.context().0.last_error()) {
+            (LogError::Unavailable { .. }, Some((code, cause))) => failure::by_code(WHAT, code, cause),
+            (sorted, _) => sorted,
+        }
+    })
+}
+
+/// Replica counts of a topic's partitions; `None` if it does not exist.
+fn partitions(metadata: &Metadata, name: &str) -> Result<Option<Vec<usize>>, LogError> {
+    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
+    match topic.error().map(code) {
+        None => Ok(Some(topic.partitions().iter().map(|partition| partition.replicas().len()).collect())),
+        Some(code) if is_missing(code) => Ok(None),
+        Some(code) => Err(failure::by_code("asking for metadata", code, format!("topic {name}: {code}"))),
+    }
+}
+
+/// One end of every partition of a topic: with a client that reads committed records only, the end is the last
+/// stable offset.
+fn list_offsets(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partitions: u32,
+    which: Offset,
+    timeout: Duration,
+) -> Result<Vec<NextOffset>, LogError> {
+    const WHAT: &str = "asking for offsets";
+    let sorted = |error| classify(WHAT, &error);
+    let mut list = TopicPartitionList::with_capacity(partitions as usize);
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition as i32, which).map_err(sorted)?;
+    }
+    // the protocol's timestamps for the ends are the numbers of these two offsets: one request a broker
+    let list = consumer.offsets_for_times(list, timeout).map_err(sorted)?;
+    let mut offsets = Vec::with_capacity(partitions as usize);
+    for (partition, offset, _, code) in native::committed(&list) {
+        if code != rdkafka::error::RDKafkaErrorCode::NoError || offset < 0 {
+            return Err(failure::by_code(WHAT, code, format!("partition {partition}: {code}")));
+        }
+        offsets.push(NextOffset(offset));
+    }
+    Ok(offsets)
+}

@@ -1,0 +1,153 @@
+//! Writing records.
+
+use std::{
+    ffi::c_void,
+    ptr::{self, NonNull},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    bindings::{self as sys, rd_kafka_headers_t, rd_kafka_topic_t, rd_kafka_vtype_t as V},
+    error::RDKafkaErrorCode as Code,
+    producer::{Producer as _, ThreadedProducer},
+    types::RDKafkaRespErr,
+};
+
+use super::{c_string, timeout_ms};
+use crate::{
+    Headers, LogError,
+    kafka::{
+        failure::{classify, code},
+        health::Context,
+    },
+};
+
+/// A record to produce.
+pub(in crate::kafka) struct Record<'a> {
+    /// -1 leaves the choice to the partitioner.
+    pub(in crate::kafka) partition: i32,
+    /// Milliseconds since the epoch; 0 is now.
+    pub(in crate::kafka) timestamp: i64,
+    pub(in crate::kafka) key: Option<&'a [u8]>,
+    pub(in crate::kafka) value: Option<&'a [u8]>,
+    /// Encoded headers, one behind the other.
+    pub(in crate::kafka) headers: [&'a [u8]; 2],
+}
+
+/// A producer with the handles of its topics. Its thread serves events.
+pub(in crate::kafka) struct Producer {
+    topics: Vec<NonNull<rd_kafka_topic_t>>,
+    // dropped last, see `Drop`
+    client: ThreadedProducer<Context>,
+}
+
+// SAFETY: librdkafka's handles may be used from any thread; the raw pointers here are such handles
+unsafe impl Send for Producer {}
+// SAFETY: as above; all calls take shared references and librdkafka locks
+unsafe impl Sync for Producer {}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        for topic in self.topics.drain(..) {
+            // SAFETY: each handle was made by `new` and is given back once, before its client
+            unsafe { sys::rd_kafka_topic_destroy(topic.as_ptr()) };
+        }
+    }
+}
+
+impl Producer {
+    pub(in crate::kafka) fn new(
+        config: &ClientConfig,
+        context: Context,
+        topics: &[&str],
+    ) -> Result<Self, LogError> {
+        let client: ThreadedProducer<Context> =
+            config.create_with_context(context).map_err(|error| classify("kafka producer", &error))?;
+        let mut this = Self { topics: Vec::new(), client };
+        for name in topics {
+            let c_name = c_string(name)?;
+            // SAFETY: client and name are alive; the handle is given back in `Drop`
+            let topic = unsafe {
+                sys::rd_kafka_topic_new(this.client.client().native_ptr(), c_name.as_ptr(), ptr::null_mut())
+            };
+            this.topics
+                .push(NonNull::new(topic).ok_or_else(|| {
+                    LogError::Misconfigured(format!("{name:?} is not the name of a topic"))
+                })?);
+        }
+        Ok(this)
+    }
+
+    pub(in crate::kafka) fn client(&self) -> &ThreadedProducer<Context> {
+        &self.client
+    }
+
+    /// Puts a copy of the record into the client's queue; `topic` is its place in the list given to `new`.
+    pub(in crate::kafka) fn send(&self, topic: usize, record: &Record<'_>) -> Result<(), Code> {
+        let headers = native_headers(record.headers);
+        let (key, key_len) = raw(record.key);
+        let (value, value_len) = raw(record.value);
+        // SAFETY: handles are alive; the arguments are pairs of a tag and the C types that the tag demands, up
+        // to the end tag; key and value are copied before the call returns
+        let err = unsafe {
+            sys::rd_kafka_producev(
+                self.client.client().native_ptr(),
+                V::RD_KAFKA_VTYPE_RKT,
+                self.topics[topic].as_ptr(),
+                V::RD_KAFKA_VTYPE_PARTITION,
+                record.partition,
+                V::RD_KAFKA_VTYPE_MSGFLAGS,
+                sys::RD_KAFKA_MSG_F_COPY,
+                V::RD_KAFKA_VTYPE_TIMESTAMP,
+                record.timestamp,
+                V::RD_KAFKA_VTYPE_KEY,
+                key,
+                key_len,
+                V::RD_KAFKA_VTYPE_VALUE,
+                value,
+                value_len,
+                V::RD_KAFKA_VTYPE_HEADERS,
+                headers,
+                V::RD_KAFKA_VTYPE_END,
+            )
+        };
+        if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Ok(());
+        }
+        if !headers.is_null() {
+            // SAFETY: after an error the headers are still ours
+            unsafe { sys::rd_kafka_headers_destroy(headers) };
+        }
+        Err(code(err))
+    }
+
+    /// Sends everything at once and waits for the answers. An `Ok` says that nothing is left in the queue, not
+    /// that all was delivered: a fenced producer drops what it has.
+    pub(in crate::kafka) fn flush(&self, timeout: Duration) -> Result<(), Code> {
+        // SAFETY: the client is alive
+        match code(unsafe { sys::rd_kafka_flush(self.client.client().native_ptr(), timeout_ms(timeout)) }) {
+            Code::NoError => Ok(()),
+            code => Err(code),
+        }
+    }
+}
+
+fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
+}
+
+fn native_headers(encoded: [&[u8]; 2]) -> *mut rd_kafka_headers_t {
+    if encoded.iter().all(|part| part.is_empty()) {
+        return ptr::null_mut();
+    }
+    // SAFETY: names and values are copied; a null value is a header without one
+    unsafe {
+        let headers = sys::rd_kafka_headers_new(8);
+        for (name, value) in encoded.into_iter().flat_map(Headers) {
+            let (value, len) = raw(value);
+            sys::rd_kafka_header_add(headers, name.as_ptr().cast(), name.len() as isize, value, len as isize);
+        }
+        headers
+    }
+}

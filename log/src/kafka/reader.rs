@@ -1,0 +1,191 @@
+//! Reading the input: a consumer with partitions assigned by hand.
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode as Code},
+};
+use tidegate_core::{NextOffset, PartitionId, TimestampMs};
+
+use super::{
+    config::KafkaConfig,
+    failure::{by_code, classify, is_missing, is_passing},
+    health::{ClientHealth, Clients, Context},
+    native::{FetchQueue, Fetched},
+};
+use crate::{Health, LogError, RecordReader, RecordRef, RecordSink, Topic};
+
+/// How long a new client may take to find the broker before the caller hears of it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A seek is a message to librdkafka's own thread and takes less than a millisecond.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads one topic of fixed partitions.
+pub(super) struct KafkaReader {
+    config: Arc<KafkaConfig>,
+    topic: Topic,
+    health: Arc<ClientHealth>,
+    state: State,
+}
+
+enum State {
+    /// Connected, nothing assigned.
+    Idle(BaseConsumer<Context>),
+    /// Reads these partitions.
+    Reading(FetchQueue, Vec<u32>),
+    /// Could not be rebuilt.
+    Gone,
+}
+
+impl KafkaReader {
+    pub(super) fn connect(
+        config: &Arc<KafkaConfig>,
+        topic: Topic,
+        clients: &Clients,
+    ) -> Result<Self, LogError> {
+        let health = clients.add(true);
+        let consumer = connect(config, topic, &health)?;
+        Ok(Self { config: Arc::clone(config), topic, health, state: State::Idle(consumer) })
+    }
+
+    /// Goes to new positions on the same connection; what was fetched before is out of date by librdkafka's
+    /// versions and is not delivered. Fails when the client cannot: then it is replaced.
+    fn seek(queue: &FetchQueue, list: TopicPartitionList) -> Result<(), KafkaError> {
+        let sought = queue.consumer().seek_partitions(list, SEEK_TIMEOUT)?;
+        sought.elements().iter().try_for_each(|element| element.error())
+    }
+
+    fn start(&mut self, partitions: Vec<u32>, list: &TopicPartitionList) -> Result<(), LogError> {
+        let consumer = match std::mem::replace(&mut self.state, State::Gone) {
+            State::Idle(consumer) => consumer,
+            State::Reading(queue, _) => {
+                // a client takes up to 100 ms to end
+                std::thread::spawn(move || drop(queue));
+                connect(&self.config, self.topic, &self.health)?
+            }
+            State::Gone => connect(&self.config, self.topic, &self.health)?,
+        };
+        let queue = FetchQueue::new(consumer, self.config.topic(self.topic), partitions.iter().copied())?;
+        queue.consumer().assign(list).map_err(|error| classify("assigning partitions", &error))?;
+        self.state = State::Reading(queue, partitions);
+        Ok(())
+    }
+
+    fn error(&self, partition: i32, offset: i64, code: Code, cause: String) -> LogError {
+        match code {
+            Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation | Code::NoOffset => {
+                LogError::OffsetOutOfRange { partition: partition as u32, offset, cause }
+            }
+            code if is_missing(code) => {
+                LogError::TopicsMissing(vec![self.config.topic(self.topic).to_owned()])
+            }
+            code => by_code("reading records", code, cause),
+        }
+    }
+}
+
+fn connect(
+    config: &KafkaConfig,
+    topic: Topic,
+    health: &Arc<ClientHealth>,
+) -> Result<BaseConsumer<Context>, LogError> {
+    let consumer = BaseConsumer::from_config_and_context(&config.reader(), Context(Arc::clone(health)))
+        .map_err(|error| classify("kafka reader", &error))?;
+    // opens the connection now: the first records would otherwise come half a second later
+    consumer
+        .fetch_metadata(Some(config.topic(topic)), CONNECT_TIMEOUT)
+        .map_err(|error| classify("connecting the reader", &error))?;
+    Ok(consumer)
+}
+
+impl RecordReader for KafkaReader {
+    fn assign(&mut self, positions: &[(PartitionId, NextOffset)]) -> Result<(), LogError> {
+        let mut partitions: Vec<u32> = positions.iter().map(|(partition, _)| partition.0).collect();
+        partitions.sort_unstable();
+        // a list kept beyond this call would make dropping the client hang
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, next) in positions {
+            list.add_partition_offset(
+                self.config.topic(self.topic),
+                partition.0 as i32,
+                Offset::Offset(next.0),
+            )
+            .map_err(|error| classify("assigning partitions", &error))?;
+        }
+        if let State::Reading(queue, assigned) = &self.state
+            && *assigned == partitions
+        {
+            match Self::seek(queue, list.clone()) {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::debug!(%error, "seek failed, the reader connects anew"),
+            }
+        }
+        self.start(partitions, &list)
+    }
+
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        max_records: usize,
+        sink: &mut dyn RecordSink,
+    ) -> Result<usize, LogError> {
+        // logs, statistics and global errors are served here; with nothing to read it is also the wait
+        let (main, wait) = match &self.state {
+            State::Idle(consumer) => (consumer, timeout),
+            State::Reading(queue, _) if max_records == 0 => (queue.consumer(), timeout),
+            State::Reading(queue, _) => (queue.consumer(), Duration::ZERO),
+            State::Gone => {
+                let cause = "it lost its client; assign again".into();
+                return Err(LogError::Broken { what: "kafka reader", cause });
+            }
+        };
+        let mut lasting = match main.poll(wait) {
+            Some(Err(error)) => {
+                let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                (!is_passing(code)).then(|| self.error(-1, -1, code, error.to_string()))
+            }
+            Some(Ok(_)) => {
+                let cause = "a record came in the wrong queue".into();
+                Some(LogError::Broken { what: "kafka reader", cause })
+            }
+            None => None,
+        };
+        let mut failed = None;
+        let mut records = 0;
+        if let State::Reading(queue, _) = &mut self.state {
+            queue.fetch(timeout, max_records, &mut |fetched| match fetched {
+                Fetched::Record { partition, offset, timestamp, key, value, headers } => {
+                    records += 1;
+                    let (partition, timestamp) = (PartitionId(partition), TimestampMs(timestamp));
+                    let record = RecordRef { partition, offset, timestamp, key, value };
+                    sink.record(record, &mut |arena| headers.write(arena));
+                }
+                Fetched::EndOfPartition { partition, offset } => {
+                    sink.end_of_partition(PartitionId(partition), NextOffset(offset));
+                }
+                Fetched::Error { code, .. } if is_passing(code) => {}
+                Fetched::Error { partition, offset, code, cause } => {
+                    failed.get_or_insert((partition, offset, code, cause));
+                }
+            });
+        }
+        if let Some((partition, offset, code, cause)) = failed {
+            lasting = Some(self.error(partition, offset, code, cause));
+        }
+        lasting.map_or(Ok(records), Err)
+    }
+
+    fn end_offset(&self, partition: PartitionId) -> Option<NextOffset> {
+        match &self.state {
+            State::Reading(queue, _) => queue.high_watermark(partition.0).map(NextOffset),
+            State::Idle(_) | State::Gone => None,
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.health.health()
+    }
+}

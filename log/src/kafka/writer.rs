@@ -1,0 +1,388 @@
+//! The transactional writer: one epoch is one transaction.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    producer::Producer as _,
+};
+use tidegate_core::{NextOffset, PartitionId};
+
+use super::{
+    config::KafkaConfig,
+    failure::{by_code, classify},
+    health::{ClientHealth, Clients, Context},
+    native::{self, Producer, Record},
+};
+use crate::{
+    CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, InputProgress, LogError, OutputBatch, Topic,
+    TopicsFacts,
+};
+
+/// How long a new client may take to find the broker, and how long one request may take before the caller hears
+/// of it; both can be tried again.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Waiting longer for room in the queue than the broker keeps a silent transaction open makes no sense.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(45);
+/// An abort throws the epoch's records away; the flush before it only registers its partitions.
+const ABORT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// librdkafka repeats a request to end a transaction by itself after about 100 ms. The first one may still be
+/// under way then, and can end the *next* transaction of the same producer instance: it lacks the defence of
+/// KIP-890. After a call that took this long the instance is replaced, which makes the broker refuse stragglers.
+const SLOW_END: Duration = Duration::from_millis(70);
+/// The broker's `offset.metadata.max.bytes`. A string a few times as long makes it close the connection.
+const METADATA_MAX_BYTES: usize = 4096;
+
+/// Writes epochs as transactions of one `transactional.id`.
+pub(super) struct KafkaWriter {
+    config: Arc<KafkaConfig>,
+    topics: TopicsFacts,
+    health: Arc<ClientHealth>,
+    producer: Producer,
+    /// Asks for the committed offsets, and names the group in transactions.
+    group: BaseConsumer<Context>,
+    group_metadata: Option<ConsumerGroupMetadata>,
+    stage: Stage,
+    /// The producer must be replaced before the next transaction.
+    is_stale: bool,
+    /// Something went wrong in the open epoch, or its commit was tried.
+    is_troubled: bool,
+    /// Errors that the client had seen when the epoch was opened.
+    errors_before: u64,
+    /// Of these, records that were not delivered.
+    failures_before: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not the owner yet.
+    New,
+    /// Owner, no transaction open.
+    Ready,
+    /// A transaction is open.
+    Open,
+    /// Only [`EpochWriter::fence`], with a new producer, can help.
+    Broken,
+}
+
+impl KafkaWriter {
+    pub(super) fn new(
+        config: &Arc<KafkaConfig>,
+        topics: &TopicsFacts,
+        clients: &Clients,
+    ) -> Result<Self, LogError> {
+        let health = clients.add(false);
+        let group = BaseConsumer::from_config_and_context(&config.group(), Context::unheard())
+            .map_err(|error| classify("kafka client", &error))?;
+        Ok(Self {
+            producer: producer(config, topics, &health)?,
+            config: Arc::clone(config),
+            topics: topics.clone(),
+            health,
+            group,
+            group_metadata: None,
+            stage: Stage::New,
+            is_stale: false,
+            is_troubled: false,
+            errors_before: 0,
+            failures_before: 0,
+        })
+    }
+
+    /// A new instance with the same id. The old one ends in the background: that takes up to 100 ms, and it has
+    /// nothing to say any more.
+    fn replace_producer(&mut self) -> Result<(), LogError> {
+        self.stage = Stage::Broken;
+        let old = std::mem::replace(&mut self.producer, producer(&self.config, &self.topics, &self.health)?);
+        thread::spawn(move || drop(old));
+        self.stage = Stage::New;
+        Ok(())
+    }
+
+    /// Notes what became of an attempt to become the owner.
+    fn settle(&mut self, outcome: Result<(), LogError>) -> Result<(), LogError> {
+        match &outcome {
+            Ok(()) => {
+                self.stage = Stage::Ready;
+                self.is_stale = false;
+                self.is_troubled = false;
+                self.errors_before = self.health.errors();
+            }
+            // the same call may go on where it stands
+            Err(LogError::Unavailable { .. }) => {}
+            Err(_) => self.stage = Stage::Broken,
+        }
+        outcome
+    }
+
+    fn open(&mut self) -> Result<(), LogError> {
+        match self.stage {
+            Stage::Open => return Ok(()),
+            Stage::Ready => {}
+            Stage::New | Stage::Broken => {
+                let cause = "the writer is not the owner; recovery must fence first".into();
+                return Err(LogError::Broken { what: "opening an epoch", cause });
+            }
+        }
+        if self.is_stale {
+            tracing::debug!("the last transaction was slow to end, the producer is replaced");
+            self.replace_producer()?;
+            let outcome = take_over(&self.producer, &self.config);
+            self.settle(outcome)?;
+        }
+        self.producer.client().begin_transaction().map_err(|error| classify("opening an epoch", &error))?;
+        self.stage = Stage::Open;
+        self.is_troubled = false;
+        self.errors_before = self.health.errors();
+        self.failures_before = self.health.failed_deliveries();
+        Ok(())
+    }
+
+    /// Waits while the client's queue is full; the record is not skipped.
+    fn send(&self, topic: usize, record: &Record<'_>) -> Result<(), LogError> {
+        let mut waiting_since = None;
+        loop {
+            match self.producer.send(topic, record) {
+                Ok(()) => return Ok(()),
+                Err(Code::QueueFull) => {
+                    let since = *waiting_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > QUEUE_TIMEOUT {
+                        let cause = "the queue stays full: the broker does not take records".into();
+                        return Err(LogError::Unavailable { what: "writing records", cause });
+                    }
+                    // a producer that was fenced may never drain
+                    self.check_fatal("writing records")?;
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Err(code) => {
+                    self.check_fatal("writing records")?;
+                    return Err(by_code("writing records", code, code.to_string()));
+                }
+            }
+        }
+    }
+
+    fn check_fatal(&self, what: &'static str) -> Result<(), LogError> {
+        match self.producer.client().client().fatal_error() {
+            Some((code, cause)) => match by_code(what, code, cause) {
+                LogError::Unavailable { what, cause } => Err(LogError::Broken { what, cause }),
+                sorted => Err(sorted),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// A flush that returns in time says nothing about delivery: a fenced producer drops its queue.
+    fn flush(&self, timeout: Duration) -> Result<(), LogError> {
+        let flushed = self.producer.flush(timeout);
+        self.check_fatal("flushing")?;
+        flushed.map_err(|code| {
+            let last = self.health.last_error().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
+            by_code("flushing", code, format!("{code}{last}"))
+        })
+    }
+
+    fn send_offsets(&mut self, progress: &[InputProgress], deadline: Instant) -> Result<(), LogError> {
+        const WHAT: &str = "adding the input offsets";
+        // built for this call only: a list kept alive would make dropping a client hang
+        let mut list = TopicPartitionList::with_capacity(progress.len());
+        for input in progress {
+            let mut element = list.add_partition(self.config.topic(Topic::Raw), input.partition.0 as i32);
+            element.set_offset(Offset::Offset(input.next.0)).map_err(|error| classify(WHAT, &error))?;
+            element.set_metadata(&input.metadata);
+        }
+        if self.group_metadata.is_none() {
+            self.group_metadata = self.group.group_metadata();
+        }
+        let Some(group) = &self.group_metadata else {
+            return Err(LogError::Broken { what: WHAT, cause: "no group metadata".into() });
+        };
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.producer.client().send_offsets_to_transaction(&list, group, left) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && !left.is_zero() => {
+                    tracing::debug!(%error, "adding the input offsets is tried again");
+                }
+                Err(error) => return Err(classify(WHAT, &error)),
+            }
+        }
+    }
+
+    /// Everything before the request that ends the transaction.
+    fn prepare(&mut self, progress: &[InputProgress], deadline: Instant) -> Result<CommitPhases, LogError> {
+        // an offset below zero would be left out of the commit without an error
+        if let Some(wrong) =
+            progress.iter().find(|input| input.metadata.len() > METADATA_MAX_BYTES || input.next.0 < 0)
+        {
+            return Err(LogError::Misconfigured(format!(
+                "partition {}: offset {} with {} bytes of metadata cannot be committed",
+                wrong.partition,
+                wrong.next,
+                wrong.metadata.len()
+            )));
+        }
+        self.open()?;
+        let began = Instant::now();
+        self.flush(deadline.saturating_duration_since(began))?;
+        if self.health.failed_deliveries() > self.failures_before {
+            return Err(self.failed_delivery());
+        }
+        let flushed = Instant::now();
+        if !progress.is_empty() {
+            self.send_offsets(progress, deadline)?;
+        }
+        Ok(CommitPhases { flush: flushed - began, offsets: flushed.elapsed(), end: Duration::ZERO })
+    }
+
+    fn failed_delivery(&self) -> LogError {
+        let (code, cause) =
+            self.health.last_error().unwrap_or((Code::Unknown, "records were not delivered".into()));
+        by_code("writing records", code, cause)
+    }
+
+    /// Sends the request that ends the transaction. From here on nothing may abort.
+    fn end(&mut self, mut phases: CommitPhases, deadline: Instant) -> CommitOutcome {
+        let began = Instant::now();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.producer.client().commit_transaction(left) {
+                Ok(()) => break,
+                // the same request goes on; any other call would be a conflict
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && !left.is_zero() => {
+                    tracing::debug!(%error, "the commit goes on");
+                }
+                Err(error) => {
+                    self.stage = Stage::Broken;
+                    return CommitOutcome::Unknown(classify("committing", &error));
+                }
+            }
+        }
+        phases.end = began.elapsed();
+        self.is_stale |= phases.end > SLOW_END;
+        self.is_troubled = false;
+        self.stage = Stage::Ready;
+        CommitOutcome::Committed(phases)
+    }
+}
+
+/// Makes a producer the owner of the id. Metadata comes first: without a connection that is up the request
+/// would wait for a fixed timer of 500 ms.
+fn take_over(producer: &Producer, config: &KafkaConfig) -> Result<(), LogError> {
+    let client = producer.client();
+    client
+        .client()
+        .fetch_metadata(Some(config.topic(Topic::Processed)), REQUEST_TIMEOUT)
+        .map_err(|error| classify("connecting the writer", &error))?;
+    client.init_transactions(REQUEST_TIMEOUT).map_err(|error| classify("taking over as the writer", &error))
+}
+
+fn producer(
+    config: &KafkaConfig,
+    topics: &TopicsFacts,
+    health: &Arc<ClientHealth>,
+) -> Result<Producer, LogError> {
+    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+    Producer::new(&config.writer(topics), Context(Arc::clone(health)), &names)
+}
+
+impl EpochWriter for KafkaWriter {
+    fn fence(&mut self) -> Result<(), LogError> {
+        if self.stage != Stage::New {
+            self.replace_producer()?;
+        }
+        let (group, producer, config) = (&self.group, &self.producer, &self.config);
+        let outcome = thread::scope(|scope| {
+            // the client that asks for the offsets connects meanwhile; if it cannot, asking will say so
+            scope.spawn(|| group.fetch_metadata(Some(config.topic(Topic::Raw)), REQUEST_TIMEOUT).is_ok());
+            take_over(producer, config)
+        });
+        self.settle(outcome)
+    }
+
+    fn committed(&mut self, partitions: u32) -> Result<Vec<CommittedOffset>, LogError> {
+        const WHAT: &str = "asking for the committed offsets";
+        self.group.poll(Duration::ZERO);
+        let mut list = TopicPartitionList::with_capacity(partitions as usize);
+        for partition in 0..partitions {
+            list.add_partition(self.config.topic(Topic::Raw), partition as i32);
+        }
+        let list =
+            self.group.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| classify(WHAT, &error))?;
+        let mut committed = Vec::with_capacity(partitions as usize);
+        for (partition, offset, metadata, code) in native::committed(&list) {
+            if code != Code::NoError {
+                return Err(by_code(WHAT, code, format!("partition {partition}: {code}")));
+            }
+            let known = offset >= 0;
+            committed.push(CommittedOffset {
+                partition: PartitionId(partition as u32),
+                committed: known
+                    .then(|| (NextOffset(offset), String::from_utf8_lossy(&metadata).into_owned())),
+            });
+        }
+        Ok(committed)
+    }
+
+    fn append(&mut self, batch: &OutputBatch) -> Result<(), LogError> {
+        if batch.records.is_empty() {
+            return Ok(());
+        }
+        let appended = self.open().and_then(|()| {
+            batch.records.iter().try_for_each(|record| {
+                let headers =
+                    |location: Option<_>| location.map_or(&[][..], |location| batch.bytes(location));
+                let native = Record {
+                    partition: record.partition as i32,
+                    timestamp: record.timestamp.0,
+                    key: record.key.map(|location| batch.bytes(location)),
+                    value: record.value.map(|location| batch.bytes(location)),
+                    headers: [headers(record.headers), headers(record.added_headers)],
+                };
+                self.send(record.topic as usize, &native)
+            })
+        });
+        self.is_troubled |= appended.is_err();
+        appended
+    }
+
+    fn commit(&mut self, progress: &[InputProgress], deadline: Duration) -> CommitOutcome {
+        self.group.poll(Duration::ZERO);
+        let deadline = Instant::now() + deadline;
+        let prepared = self.prepare(progress, deadline);
+        // set again to false only by a commit that is known to have succeeded
+        self.is_troubled = true;
+        match prepared {
+            Ok(phases) => self.end(phases, deadline),
+            Err(error) => CommitOutcome::NotCommitted(error),
+        }
+    }
+
+    fn abort(&mut self, deadline: Duration) -> Result<(), LogError> {
+        if self.stage != Stage::Open {
+            return Ok(());
+        }
+        self.stage = Stage::Broken;
+        // without the flush some partitions may not be part of the transaction yet, and then the broker knows of
+        // no transaction and the abort is fatal
+        self.flush(deadline.min(ABORT_FLUSH_TIMEOUT))?;
+        let began = Instant::now();
+        self.producer.client().abort_transaction(deadline).map_err(|error| classify("aborting", &error))?;
+        self.is_stale |= began.elapsed() > SLOW_END;
+        self.stage = Stage::Ready;
+        Ok(())
+    }
+
+    fn is_clean(&self) -> bool {
+        matches!(self.stage, Stage::Ready | Stage::Open)
+            && !self.is_troubled
+            && self.health.errors() == self.errors_before
+    }
+}

@@ -1,0 +1,21 @@
+//! A partitioned log with atomic epochs.
+//!
+//! The contract that the pipeline is built on: partitions of records with offsets; **one** fenced writer; an
+//! epoch's records and input offsets become visible together or never; what was committed last can be read
+//! back after fencing. [`kafka`] keeps it with transactions.
+//!
+//! All calls block. They belong on threads of their own, never on an async worker.
+
+mod batch;
+mod contract;
+mod error;
+pub mod kafka;
+
+pub use batch::{
+    HeaderIter, Headers, Location, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span, push_header,
+};
+pub use contract::{
+    ChangelogRecord, CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Health, InputProgress, Log,
+    OffsetRange, RecordReader, RecordRef, RecordSink, Topic, TopicFacts, TopicsFacts,
+};
+pub use error::LogError;

@@ -1,0 +1,325 @@
+//! What every log must keep, whatever is behind it. Each rule is a function over a [`Harness`]; the tests at the
+//! end run them all on Apache Kafka.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{
+    Collected, DEADLINE, Harness, Kafka, PARTITIONS, Seen, batch, commit, dump, owner, poll_until, positions,
+    progress, retry, wait_for_ends,
+};
+use tidegate_core::{NextOffset, PartitionId};
+use tidegate_log::{CommitOutcome, LogError, Topic};
+
+fn committed_records_arrive_as_they_were_written(harness: &dyn Harness) {
+    let everything = Seen {
+        partition: 2,
+        timestamp: 1_760_000_000_123,
+        key: Some(b"key".to_vec()),
+        value: Some(b"{\"a\":1}".to_vec()),
+        headers: vec![
+            (b"trace".to_vec(), Some(b"1".to_vec())),
+            (b"null".to_vec(), None),
+            (b"empty".to_vec(), Some(Vec::new())),
+            (b"\xff\xfe".to_vec(), Some(b"\x00\x01".to_vec())),
+            (b"trace".to_vec(), Some(b"2".to_vec())),
+        ],
+    };
+    let nothing = Seen { partition: 0, timestamp: 1, ..Seen::default() };
+    let empty = Seen {
+        partition: 1,
+        timestamp: 2,
+        key: Some(Vec::new()),
+        value: Some(Vec::new()),
+        headers: Vec::new(),
+    };
+    let mut written = vec![nothing, empty, everything];
+    let log = harness.log();
+    let mut writer = owner(log.as_ref());
+    writer.append(&batch(Topic::Processed, &written)).unwrap();
+    writer.append(&batch(Topic::Alerts, &[Seen::new(1, "alert")])).unwrap();
+    commit(writer.as_mut(), &progress(&[0; 3], "1"));
+    let mut read: Vec<Seen> =
+        dump(harness, Topic::Processed).records.into_iter().map(|(_, seen)| seen).collect();
+    read.sort_by_key(|seen| seen.partition);
+    written.sort_by_key(|seen| seen.partition);
+    assert_eq!(read, written);
+    assert_eq!(dump(harness, Topic::Alerts).values(1), ["alert"]);
+}
+
+fn an_aborted_epoch_is_never_seen_and_the_writer_goes_on(harness: &dyn Harness) {
+    let log = harness.log();
+    let mut writer = owner(log.as_ref());
+    writer.append(&batch(Topic::Processed, &[Seen::new(0, "aborted")])).unwrap();
+    assert!(writer.is_clean());
+    writer.abort(DEADLINE).unwrap();
+    writer.abort(DEADLINE).unwrap();
+    writer.append(&batch(Topic::Processed, &[Seen::new(0, "kept")])).unwrap();
+    commit(writer.as_mut(), &progress(&[5; 3], "2"));
+    // an epoch without a record still moves the offsets
+    commit(writer.as_mut(), &progress(&[6; 3], "3"));
+    assert_eq!(dump(harness, Topic::Processed).values(0), ["kept"]);
+    let next: Vec<_> =
+        writer.committed(PARTITIONS).unwrap().into_iter().map(|input| input.committed.unwrap()).collect();
+    assert_eq!(next, vec![(NextOffset(6), "3".to_owned()); 3]);
+}
+
+fn a_second_writer_fences_the_first_and_nothing_is_torn(harness: &dyn Harness) {
+    let (log, other) = (harness.log(), harness.log());
+    let mut first = owner(log.as_ref());
+    first.append(&batch(Topic::Processed, &[Seen::new(0, "committed")])).unwrap();
+    commit(first.as_mut(), &progress(&[1; 3], "1"));
+    first.append(&batch(Topic::Processed, &[Seen::new(0, "lost"), Seen::new(1, "lost")])).unwrap();
+    let mut second = owner(other.as_ref());
+    second.append(&batch(Topic::Processed, &[Seen::new(0, "second")])).unwrap();
+    commit(second.as_mut(), &progress(&[2; 3], "2"));
+    // the loser may hear of it at any call up to the commit
+    let appended = first.append(&batch(Topic::Processed, &[Seen::new(2, "lost")]));
+    let heard = match appended {
+        Err(error) => error,
+        Ok(()) => match first.commit(&progress(&[9; 3], "9"), DEADLINE) {
+            CommitOutcome::NotCommitted(error) | CommitOutcome::Unknown(error) => error,
+            CommitOutcome::Committed(_) => panic!("the fenced writer committed"),
+        },
+    };
+    assert!(matches!(heard, LogError::Fenced(_)), "{heard:?}");
+    assert!(!first.is_clean());
+    let seen = dump(harness, Topic::Processed);
+    assert_eq!((seen.values(0), seen.records.len()), (vec!["committed".to_owned(), "second".to_owned()], 2));
+    assert_eq!(second.committed(PARTITIONS).unwrap()[2].committed, Some((NextOffset(2), "2".to_owned())));
+}
+
+fn offsets_and_their_metadata_come_back(harness: &dyn Harness) {
+    let log = harness.log();
+    let mut writer = owner(log.as_ref());
+    assert!(writer.committed(PARTITIONS).unwrap().iter().all(|input| input.committed.is_none()));
+    let metadata = format!("{{\"epoch\":1,\"x\":\"{}\"}}", "ü".repeat(1_000));
+    commit(writer.as_mut(), &progress(&[7, 0, 1 << 40], &metadata));
+    let committed = writer.committed(PARTITIONS).unwrap();
+    assert_eq!(committed.iter().map(|input| input.partition.0).collect::<Vec<_>>(), [0, 1, 2]);
+    let kept: Vec<_> = committed.into_iter().map(|input| input.committed.unwrap()).collect();
+    assert_eq!(kept, [7, 0, 1 << 40].map(|next| (NextOffset(next), metadata.clone())));
+    // sent to the broker, this would cost the connection
+    let outcome = writer.commit(&progress(&[8; 3], &"x".repeat(40_000)), DEADLINE);
+    assert!(matches!(outcome, CommitOutcome::NotCommitted(LogError::Misconfigured(_))), "{outcome:?}");
+}
+
+fn what_a_dead_writer_left_open_is_decided_by_fencing(harness: &dyn Harness) {
+    let log = harness.log();
+    let mut dead = owner(log.as_ref());
+    commit(dead.as_mut(), &progress(&[3; 3], "3"));
+    dead.append(&batch(Topic::Processed, &[Seen::new(0, "open"), Seen::new(1, "open")])).unwrap();
+    drop(dead);
+    let mut heir = owner(log.as_ref());
+    assert_eq!(heir.committed(PARTITIONS).unwrap()[0].committed, Some((NextOffset(3), "3".to_owned())));
+    heir.append(&batch(Topic::Processed, &[Seen::new(0, "heir")])).unwrap();
+    commit(heir.as_mut(), &progress(&[4; 3], "4"));
+    let seen = dump(harness, Topic::Processed);
+    assert_eq!((seen.values(0), seen.values(1)), (vec!["heir".to_owned()], Vec::new()));
+}
+
+/// Ten records in each partition of the input, with an aborted one and a transaction's end before every record.
+fn fill_input(harness: &dyn Harness) {
+    // the input seen as an output: its own log has it in the place of the processed events
+    let log = harness.seen_from(Topic::Processed);
+    let mut writer = owner(log.as_ref());
+    for number in 0..10 {
+        let records = |what: &str| -> Vec<Seen> {
+            (0..PARTITIONS).map(|partition| Seen::new(partition, format!("{what}{number}"))).collect()
+        };
+        writer.append(&batch(Topic::Processed, &records("aborted"))).unwrap();
+        writer.abort(DEADLINE).unwrap();
+        writer.append(&batch(Topic::Processed, &records("v"))).unwrap();
+        commit(writer.as_mut(), &[]);
+    }
+    // aborted record, abort marker, record, commit marker
+    wait_for_ends(harness.log().as_ref(), Topic::Raw, &[40; 3]);
+}
+
+fn reading_starts_where_it_is_told_and_ends_past_control_records(harness: &dyn Harness) {
+    fill_input(harness);
+    let log = harness.log();
+    let mut reader = log.reader().unwrap();
+    reader.assign(&positions(&[0, 20, 39])).unwrap();
+    let at_end = |seen: &Collected| (0..3).all(|partition| seen.ends.get(&partition) == Some(&40));
+    let seen = poll_until(reader.as_mut(), at_end);
+    let values = |from: usize| (from..10).map(|number| format!("v{number}")).collect::<Vec<_>>();
+    assert_eq!([seen.values(0), seen.values(1), seen.values(2)], [values(0), values(5), values(10)]);
+    assert_eq!(reader.end_offset(PartitionId(0)), Some(NextOffset(40)));
+    let (offset, record) = seen.records.iter().find(|(_, record)| record.partition == 1).unwrap();
+    assert_eq!((*offset, record.value.as_deref()), (22, Some(&b"v5"[..])));
+}
+
+fn assigning_again_forgets_what_was_fetched(harness: &dyn Harness) {
+    fill_input(harness);
+    let log = harness.log();
+    let mut reader = log.reader().unwrap();
+    reader.assign(&positions(&[0; 3])).unwrap();
+    let at_end = |seen: &Collected| (0..3).all(|partition| seen.ends.get(&partition) == Some(&40));
+    for round in 0..20 {
+        // one record is taken and the rest is left in the client's queue, so that it would show
+        let deadline = Instant::now() + DEADLINE;
+        let mut first = Collected::default();
+        while first.records.is_empty() {
+            assert!(Instant::now() < deadline);
+            reader.poll(Duration::from_millis(100), 1, &mut first).unwrap();
+        }
+        let from = if round % 2 == 0 { [38; 3] } else { [0; 3] };
+        reader.assign(&positions(&from)).unwrap();
+        let seen = poll_until(reader.as_mut(), at_end);
+        let expected = if round % 2 == 0 { 1 } else { 10 };
+        for partition in 0..3 {
+            assert_eq!(seen.values(partition).len(), expected, "round {round}: {:?}", seen.values(partition));
+        }
+        reader.assign(&positions(&[0; 3])).unwrap();
+    }
+    // other partitions than before
+    reader.assign(&[(PartitionId(1), NextOffset(38))]).unwrap();
+    let seen = poll_until(reader.as_mut(), |seen| seen.ends.contains_key(&1));
+    assert_eq!((seen.values(1), seen.records.len()), (vec!["v9".to_owned()], 1));
+}
+
+fn the_changelog_is_read_to_the_high_watermark(harness: &dyn Harness) {
+    let log = harness.log();
+    let mut writer = owner(log.as_ref());
+    let entry = |number: i64| Seen {
+        key: Some(format!("k{number}").into_bytes()),
+        ..Seen::new(1, format!("v{number}"))
+    };
+    for number in 0..5 {
+        writer.append(&batch(Topic::State, &[entry(number)])).unwrap();
+        if number % 2 == 0 {
+            commit(writer.as_mut(), &[]);
+        } else {
+            writer.abort(DEADLINE).unwrap();
+        }
+    }
+    writer.append(&batch(Topic::State, &[Seen { value: None, ..entry(0) }])).unwrap();
+    commit(writer.as_mut(), &[]);
+    // aborted at the end: the last committed record stands before the end
+    writer.append(&batch(Topic::State, &[entry(6)])).unwrap();
+    writer.abort(DEADLINE).unwrap();
+    wait_for_ends(log.as_ref(), Topic::State, &[0, 14, 0]);
+    let read = |from: &[NextOffset]| {
+        let mut entries = Vec::new();
+        let reached = log.read_changelog(from, DEADLINE, &mut |record| {
+            let value = record.value.map(|value| String::from_utf8_lossy(value).into_owned());
+            entries.push((
+                record.partition,
+                record.offset,
+                String::from_utf8_lossy(record.key).into_owned(),
+                value,
+            ));
+        });
+        (entries, reached.unwrap())
+    };
+    let owned =
+        |offset: i64, key: &str, value: Option<&str>| (1, offset, key.to_owned(), value.map(str::to_owned));
+    let (entries, reached) = read(&[NextOffset(0); 3]);
+    let all = [
+        owned(0, "k0", Some("v0")),
+        owned(4, "k2", Some("v2")),
+        owned(8, "k4", Some("v4")),
+        owned(10, "k0", None),
+    ];
+    assert_eq!(entries, all);
+    assert_eq!(reached, [NextOffset(0), NextOffset(14), NextOffset(0)]);
+    assert_eq!(read(&[NextOffset(0), NextOffset(5), NextOffset(0)]).0, all[2..]);
+    assert_eq!(read(&reached), (Vec::new(), reached));
+}
+
+fn a_record_of_a_mebibyte_passes(harness: &dyn Harness) {
+    let log = harness.log();
+    let limit = log.topics(DEADLINE).unwrap()[Topic::Processed as usize].max_message_bytes;
+    assert!(limit > 1 << 20, "{limit}");
+    let large: Vec<u8> =
+        (0..(1u32 << 20) - 1_000).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut writer = owner(log.as_ref());
+    writer.append(&batch(Topic::Processed, &[Seen::new(0, large.clone()), Seen::new(0, "small")])).unwrap();
+    commit(writer.as_mut(), &progress(&[0; 3], ""));
+    let seen = dump(harness, Topic::Processed);
+    assert_eq!(seen.records.len(), 2);
+    assert!(seen.records[0].1.value.as_deref() == Some(&large[..]));
+}
+
+fn an_epoch_larger_than_the_clients_queue_is_whole_and_in_order(harness: &dyn Harness) {
+    const RECORDS: usize = 130_000;
+    let log = harness.log();
+    let mut writer = owner(log.as_ref());
+    let records: Vec<Seen> =
+        (0..RECORDS).map(|number| Seen::new((number % 3) as u32, number.to_string())).collect();
+    writer.append(&batch(Topic::Processed, &records)).unwrap();
+    commit(writer.as_mut(), &progress(&[0; 3], ""));
+    let seen = dump(harness, Topic::Processed);
+    for partition in 0..3 {
+        let expected: Vec<String> =
+            (0..RECORDS).filter(|number| number % 3 == partition).map(|number| number.to_string()).collect();
+        assert!(seen.values(partition as u32) == expected, "partition {partition}");
+    }
+}
+
+fn an_offset_that_is_not_there_is_an_error(harness: &dyn Harness) {
+    fill_input(harness);
+    let log = harness.log();
+    let mut reader = log.reader().unwrap();
+    reader.assign(&positions(&[0, 1_000, 0])).unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    let error = loop {
+        assert!(Instant::now() < deadline);
+        if let Err(error) = reader.poll(Duration::from_millis(100), 1_000, &mut Collected::default()) {
+            break error;
+        }
+    };
+    assert!(matches!(error, LogError::OffsetOutOfRange { partition: 1, .. }), "{error:?}");
+    // told again after a new assignment, and gone with one that can be read
+    reader.assign(&positions(&[0, 40, 0])).unwrap();
+    let seen = poll_until(reader.as_mut(), |seen| seen.ends.len() == 3);
+    assert_eq!(seen.records.len(), 20);
+}
+
+macro_rules! on_kafka {
+    ($($rule:ident),* $(,)?) => {
+        mod kafka {
+            $(
+                #[test]
+                fn $rule() {
+                    super::$rule(&super::Kafka::new(stringify!($rule)));
+                }
+            )*
+        }
+    };
+}
+
+on_kafka!(
+    committed_records_arrive_as_they_were_written,
+    an_aborted_epoch_is_never_seen_and_the_writer_goes_on,
+    a_second_writer_fences_the_first_and_nothing_is_torn,
+    offsets_and_their_metadata_come_back,
+    what_a_dead_writer_left_open_is_decided_by_fencing,
+    reading_starts_where_it_is_told_and_ends_past_control_records,
+    assigning_again_forgets_what_was_fetched,
+    the_changelog_is_read_to_the_high_watermark,
+    a_record_of_a_mebibyte_passes,
+    an_epoch_larger_than_the_clients_queue_is_whole_and_in_order,
+    an_offset_that_is_not_there_is_an_error,
+);
+
+#[test]
+fn missing_topics_are_told_all_at_once() {
+    let kafka = Kafka::names("missing", support::address());
+    let mut specs = kafka.specs();
+    specs.remove(Topic::Alerts as usize);
+    specs.remove(0);
+    for topic in tidegate_log::kafka::apply(&kafka.config, &specs, false, DEADLINE).unwrap() {
+        assert!(topic.remaining.is_empty(), "{topic:?}");
+    }
+    let log = kafka.log();
+    let error = retry(|| match log.topics(DEADLINE) {
+        Err(LogError::TopicsMissing(names)) => Ok(names),
+        Err(error) => Err(error),
+        Ok(topics) => panic!("{topics:?}"),
+    });
+    assert_eq!(error, [kafka.config.topics[0].clone(), kafka.config.topics[2].clone()]);
+}

@@ -1,0 +1,256 @@
+//! What the tests need of a log besides its contract, and Kafka as such a log.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tidegate_core::{NextOffset, PartitionId, TimestampMs};
+use tidegate_log::{
+    CommitOutcome, CommitPhases, EpochWriter, Headers, InputProgress, Location, Log, LogError, OutputBatch,
+    OutputRecord, RecordReader, RecordRef, RecordSink, Span, Topic,
+    kafka::{KafkaConfig, KafkaLog, TopicSpec, apply},
+    push_header,
+};
+
+/// For anything that the broker has to do; generous, as a busy machine is no failure.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const PARTITIONS: u32 = 3;
+
+/// A log under test with fresh topics.
+pub trait Harness {
+    /// A connection to it, as a process of its own would make.
+    fn log(&self) -> Box<dyn Log>;
+    /// The log with `topic` as its input, to read and write it through the same contract.
+    fn seen_from(&self, topic: Topic) -> Box<dyn Log>;
+}
+
+/// A record with everything that a test may want to see.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    pub partition: u32,
+    pub timestamp: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Seen {
+    pub fn new(partition: u32, value: impl Into<Vec<u8>>) -> Self {
+        Self { partition, timestamp: 1_760_000_000_000, value: Some(value.into()), ..Self::default() }
+    }
+}
+
+/// Makes a batch of records for `topic`.
+pub fn batch(topic: Topic, records: &[Seen]) -> OutputBatch {
+    let mut batch = OutputBatch::default();
+    for record in records {
+        let arena = &mut batch.arena;
+        let mut own =
+            |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| Location::Own(Span::push(arena, bytes)));
+        let (key, value) = (own(&record.key), own(&record.value));
+        let start = batch.arena.len() as u32;
+        for (name, value) in &record.headers {
+            push_header(&mut batch.arena, name, value.as_deref());
+        }
+        let headers = Some(Location::Own(Span { start, end: batch.arena.len() as u32 }));
+        batch.records.push(OutputRecord {
+            topic,
+            partition: record.partition,
+            timestamp: TimestampMs(record.timestamp),
+            key,
+            value,
+            headers,
+            added_headers: None,
+        });
+    }
+    batch
+}
+
+/// What was read: records, and the ends of partitions.
+#[derive(Debug, Default)]
+pub struct Collected {
+    pub records: Vec<(i64, Seen)>,
+    pub ends: BTreeMap<u32, i64>,
+}
+
+impl RecordSink for Collected {
+    fn record(&mut self, record: RecordRef<'_>, headers: &mut dyn FnMut(&mut Vec<u8>)) {
+        let mut arena = Vec::new();
+        headers(&mut arena);
+        let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let headers =
+            Headers(&arena).into_iter().map(|(name, value)| (name.to_vec(), owned(value))).collect();
+        let seen = Seen {
+            partition: record.partition.0,
+            timestamp: record.timestamp.0,
+            key: owned(record.key),
+            value: owned(record.value),
+            headers,
+        };
+        self.records.push((record.offset, seen));
+    }
+
+    fn end_of_partition(&mut self, partition: PartitionId, next: NextOffset) {
+        self.ends.insert(partition.0, next.0);
+    }
+}
+
+impl Collected {
+    /// Values of a partition in their order.
+    pub fn values(&self, partition: u32) -> Vec<String> {
+        let of_partition = self.records.iter().filter(|(_, seen)| seen.partition == partition);
+        of_partition
+            .map(|(_, seen)| String::from_utf8_lossy(seen.value.as_deref().unwrap_or_default()).into())
+            .collect()
+    }
+}
+
+pub fn positions(offsets: &[i64]) -> Vec<(PartitionId, NextOffset)> {
+    offsets.iter().enumerate().map(|(index, next)| (PartitionId(index as u32), NextOffset(*next))).collect()
+}
+
+/// Polls until `done`.
+pub fn poll_until(reader: &mut dyn RecordReader, mut done: impl FnMut(&Collected) -> bool) -> Collected {
+    let mut collected = Collected::default();
+    let deadline = Instant::now() + DEADLINE;
+    while !done(&collected) {
+        assert!(
+            Instant::now() < deadline,
+            "not in time; so far {} records, ends {:?}",
+            collected.records.len(),
+            collected.ends
+        );
+        reader.poll(Duration::from_millis(100), 10_000, &mut collected).unwrap();
+    }
+    collected
+}
+
+/// Everything committed in `topic`, which nobody writes to meanwhile.
+pub fn dump(harness: &dyn Harness, topic: Topic) -> Collected {
+    let log = harness.seen_from(topic);
+    let ranges = log.offsets(Topic::Raw, false, DEADLINE).unwrap();
+    let mut reader = log.reader().unwrap();
+    reader.assign(&positions(&ranges.iter().map(|range| range.begin.0).collect::<Vec<_>>())).unwrap();
+    poll_until(reader.as_mut(), |seen| {
+        // a commit is answered before its markers are written: the end may have moved on by those
+        ranges.iter().enumerate().all(|(index, range)| seen.ends.get(&(index as u32)) >= Some(&range.end.0))
+    })
+}
+
+/// Waits until all before `ends` is decided: the markers of a transaction are written after its commit returned.
+pub fn wait_for_ends(log: &dyn Log, topic: Topic, ends: &[i64]) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let ranges = log.offsets(topic, true, DEADLINE).unwrap();
+        if ranges.iter().map(|range| range.end.0).eq(ends.iter().copied()) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the ends are {ranges:?}");
+    }
+}
+
+/// A writer that is the owner.
+pub fn owner(log: &dyn Log) -> Box<dyn EpochWriter> {
+    let topics = retry(|| log.topics(DEADLINE));
+    let mut writer = log.writer(&topics).unwrap();
+    retry(|| writer.fence());
+    writer
+}
+
+/// Tries again while the error is one that passes.
+pub fn retry<T>(mut call: impl FnMut() -> Result<T, LogError>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match call() {
+            Ok(value) => return value,
+            Err(LogError::Unavailable { .. }) if Instant::now() < deadline => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Commits and expects success.
+pub fn commit(writer: &mut dyn EpochWriter, progress: &[InputProgress]) -> CommitPhases {
+    match writer.commit(progress, DEADLINE) {
+        CommitOutcome::Committed(phases) => phases,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn progress(next: &[i64], metadata: &str) -> Vec<InputProgress> {
+    let input = |(partition, next)| InputProgress { partition, next, metadata: metadata.to_owned() };
+    positions(next).into_iter().map(input).collect()
+}
+
+/// Kafka with topics, group and id of its own for each test.
+pub struct Kafka {
+    pub config: KafkaConfig,
+}
+
+/// The address of the broker that `cargo xtask test` brings up.
+pub fn address() -> String {
+    std::env::var("TIDEGATE_TEST_KAFKA").expect("TIDEGATE_TEST_KAFKA is not set: run `cargo xtask test`")
+}
+
+pub fn unique(test: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    format!("{test}-{now}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Kafka {
+    /// Names for a test; no topics yet.
+    pub fn names(test: &str, bootstrap_servers: String) -> Self {
+        let name = unique(test);
+        Self {
+            config: KafkaConfig {
+                bootstrap_servers,
+                group_id: name.clone(),
+                transactional_id: name.clone(),
+                properties: BTreeMap::new(),
+                topics: ["raw", "processed", "alerts", "dead", "state"].map(|role| format!("{name}-{role}")),
+            },
+        }
+    }
+
+    pub fn specs(&self) -> Vec<TopicSpec> {
+        let spec = |topic: Topic| TopicSpec {
+            name: self.config.topics[topic as usize].clone(),
+            partitions: PARTITIONS,
+            replication_factor: 1,
+            retention_ms: (topic != Topic::State).then_some(86_400_000),
+            compacted: topic == Topic::State,
+        };
+        Topic::ALL.map(spec).to_vec()
+    }
+
+    pub fn create_topics(&self) {
+        for topic in apply(&self.config, &self.specs(), false, DEADLINE).unwrap() {
+            assert!(topic.remaining.is_empty(), "{topic:?}");
+        }
+    }
+
+    pub fn new(test: &str) -> Self {
+        let kafka = Self::names(test, address());
+        kafka.create_topics();
+        kafka
+    }
+}
+
+impl Harness for Kafka {
+    fn log(&self) -> Box<dyn Log> {
+        Box::new(KafkaLog::new(self.config.clone()).unwrap())
+    }
+
+    fn seen_from(&self, topic: Topic) -> Box<dyn Log> {
+        let mut config = self.config.clone();
+        config.topics.swap(Topic::Raw as usize, topic as usize);
+        // a process of its own: it must not fence the writer under test
+        config.group_id = unique("observer");
+        config.transactional_id = unique("observer");
+        Box::new(KafkaLog::new(config).unwrap())
+    }
+}

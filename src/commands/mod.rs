@@ -1,0 +1,74 @@
+//! The command line, one file a command.
+
+mod check;
+mod config;
+mod config_args;
+// mod generate;
+mod run;
+mod state;
+mod topics;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Kafka + Flink pipelines in one small daemon: filter, enrich, count in event time, alert, exactly once
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run(run::Args),
+    /// Check a configuration offline and print every problem with line and column
+    Validate(validate::Args),
+    /// Connect and check all that is needed: brokers, topics, permissions, geo database, state directory
+    Check(check::Args),
+    /// Compare the topics with the configuration, or create what is missing
+    Topics(topics::Args),
+    /// Write sample traffic into the input topic
+    //G Generate(generate::Args),
+    /// Print the default configuration, its JSON Schema, or the resolved configuration
+    Config(config::Args),
+    /// Look into the local state
+    State(state::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+impl Cli {
+    /// Carries out the command.
+    pub(crate) fn run(self) -> ExitCode {
+        match self.command {
+            Command::Run(args) => run::run(&args),
+            Command::Validate(args) => validate::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Topics(args) => topics::run(&args),
+            //G Command::Generate(args) => generate::run(&args),
+            Command::Config(args) => config::run(&args),
+            Command::State(args) => state::run(&args),
+            Command::Completions { shell } => completions(shell),
+        }
+    }
+}
+
+fn completions(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
+    config_args::print(&String::from_utf8_lossy(&script))
+}
+
+/// Says what went wrong, for a command that ends with it.
+fn fail(code: u8, error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(code)
+}

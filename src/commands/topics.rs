@@ -1,0 +1,135 @@
+//! `tidegate topics plan|apply`: the topics as they are against the configuration.
+
+use std::{process::ExitCode, time::Duration};
+
+use serde_json::json;
+use tidegate_log::kafka::{Applied, Drift, TopicSpec, apply, plan};
+
+use super::{config_args, config_args::ConfigArgs, fail};
+use crate::{exit, wiring};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Arguments of `topics`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Show what `apply` would do, and change nothing
+    Plan {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create missing topics; never deletes anything
+    Apply {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Also change existing topics: add partitions, set retention and cleanup policy
+        #[arg(long)]
+        alter: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let (config, alter, json) = match &args.action {
+        Action::Plan { config, json } => (config, None, *json),
+        Action::Apply { config, alter, json } => (config, Some(*alter), *json),
+    };
+    let settings = match config.load() {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let kafka = wiring::kafka_config(&settings);
+    let specs = wiring::topic_specs(&settings);
+    let outcome = match alter {
+        None => plan(&kafka, &specs, TIMEOUT).map(|drifts| show_plan(&drifts, json)),
+        Some(alter) => apply(&kafka, &specs, alter, TIMEOUT).map(|applied| show_applied(&applied, json)),
+    };
+    outcome.unwrap_or_else(|error| fail(wiring::exit_code(&error), error))
+}
+
+fn show_plan(drifts: &[(TopicSpec, Vec<Drift>)], json: bool) -> ExitCode {
+    if json {
+        let rows: Vec<_> = drifts
+            .iter()
+            .map(|(spec, drifts)| json!({ "topic": spec.name, "drift": texts(drifts) }))
+            .collect();
+        return config_args::print(&format!("{}\n", json!(rows)));
+    }
+    let mut text = String::new();
+    for (spec, drifts) in drifts {
+        if drifts.is_empty() {
+            text += &format!("{}: ok\n", spec.name);
+        }
+        for drift in drifts {
+            text += &format!("{}: {drift}{}\n", spec.name, way_out(drift, spec));
+        }
+    }
+    config_args::print(&text)
+}
+
+fn way_out(drift: &Drift, spec: &TopicSpec) -> &'static str {
+    match drift {
+        Drift::Missing => "; `topics apply` creates it",
+        drift if drift.is_reconcilable(spec) => "; `topics apply --alter` changes it",
+        _ => "; needs a person with Kafka's own tools, or another configuration",
+    }
+}
+
+fn show_applied(applied: &[Applied], json: bool) -> ExitCode {
+    let failed = applied.iter().any(|topic| {
+        topic.error.is_some() || topic.remaining.iter().any(|drift| drift.is_serious(&topic.spec))
+    });
+    let code = if failed { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS };
+    if json {
+        let rows: Vec<_> = applied
+            .iter()
+            .map(|topic| {
+                json!({
+                    "topic": topic.spec.name,
+                    "done": texts(&topic.done),
+                    "drift": texts(&topic.remaining),
+                    "error": topic.error.as_ref().map(ToString::to_string),
+                })
+            })
+            .collect();
+        config_args::print(&format!("{}\n", json!(rows)));
+        return code;
+    }
+    for Applied { spec, done, remaining, error } in applied {
+        for drift in done {
+            match drift {
+                Drift::Missing => println!(
+                    "{}: created with {} partitions and replication factor {}",
+                    spec.name, spec.partitions, spec.replication_factor
+                ),
+                drift => println!("{}: changed, it {drift}", spec.name),
+            }
+        }
+        for drift in remaining {
+            let level = if drift.is_serious(spec) { "error" } else { "warning" };
+            eprintln!("{level}: {} {drift}{}", spec.name, way_out(drift, spec));
+        }
+        if let Some(error) = error {
+            eprintln!("error: {}: {error}", spec.name);
+        }
+        if done.is_empty() && remaining.is_empty() && error.is_none() {
+            println!("{}: ok", spec.name);
+        }
+    }
+    code
+}
+
+fn texts(drifts: &[Drift]) -> Vec<String> {
+    drifts.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,144 @@
+//! Connections with limits: how many there are, and how long one may go without an answer.
+
+use std::{
+    future::Future as _,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::serve::Listener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep},
+};
+
+/// Limits of the server. Sizes of request lines and headers are limited by hyper.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Connections open at a time; more wait in the backlog of the operating system.
+    pub(super) connections: usize,
+    /// A connection on which the server could send nothing for this long is closed. That covers a request
+    /// that dribbles in, a client that does not read, and one that keeps an idle connection.
+    pub(super) silence: Duration,
+}
+
+impl Default for Limits {
+    /// Ample for some scrapers, probes and people.
+    fn default() -> Self {
+        Self { connections: 128, silence: Duration::from_secs(10) }
+    }
+}
+
+/// A listener whose connections are [`Connection`]s.
+#[derive(Debug)]
+pub(super) struct LimitedListener {
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+    silence: Duration,
+}
+
+impl LimitedListener {
+    pub(super) fn new(listener: TcpListener, limits: Limits) -> Self {
+        Self { listener, slots: Arc::new(Semaphore::new(limits.connections)), silence: limits.silence }
+    }
+}
+
+impl Listener for LimitedListener {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        // the semaphore is never closed, so there always is a permit
+        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        let deadline = Box::pin(sleep(self.silence));
+        (Connection { stream, silence: self.silence, deadline, _slot: slot }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that fails when nothing could be sent on it for too long.
+///
+/// The deadline moves with every byte sent, never with one received: a client earns time only by getting
+/// answers. A stream of events keeps itself alive that way.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    silence: Duration,
+    deadline: Pin<Box<Sleep>>,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    /// Fails once the deadline has passed; otherwise arranges to be woken then.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.deadline.as_mut().poll(cx));
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Passes on what became of a write, moving the deadline or looking at it.
+    fn after_write(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(n)) if n > 0 => {
+                self.deadline.as_mut().reset(Instant::now() + self.silence);
+                Poll::Ready(Ok(n))
+            }
+            Poll::Pending => self.poll_deadline(cx).map(Err),
+            done => done,
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_deadline(cx) {
+            return Poll::Ready(Err(error));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.after_write(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.after_write(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,86 @@
+//! The HTTP server: is the daemon alive and ready, its metrics, its status.
+//!
+//! It only reads, and from values that the pipeline leaves behind in passing, so a slow, hostile or failing
+//! client costs the pipeline nothing.
+
+mod connection;
+mod guard;
+mod routes;
+
+use std::{future::Future, io, net::SocketAddr, time::Duration, time::Instant};
+
+use tidegate_telemetry::{Metrics, Status};
+use tokio::{net::TcpListener, sync::watch};
+
+use connection::{LimitedListener, Limits};
+
+/// What the routes read.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpState {
+    metrics: Metrics,
+    status: watch::Receiver<Status>,
+    started: Instant,
+}
+
+impl HttpState {
+    /// State of a daemon that starts now.
+    pub(crate) fn new(metrics: Metrics, status: watch::Receiver<Status>) -> Self {
+        Self { metrics, status, started: Instant::now() }
+    }
+}
+
+/// How long answers under way may take once a shutdown was asked for.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// Serves until `shutdown` resolves, and then up to two seconds longer.
+///
+/// # Errors
+/// If the listener has no address. The daemon can go on without the server.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    state: HttpState,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    serve_with(listener, state, Limits::default(), shutdown).await
+}
+
+async fn serve_with(
+    listener: TcpListener,
+    state: HttpState,
+    limits: Limits,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let address = TcpListener::local_addr(&listener)?;
+    warn_if_public(address);
+    let router = guard::guarded(routes::router(state), address);
+    let (stopping, mut stopped) = watch::channel(false);
+    let server =
+        axum::serve(LimitedListener::new(listener, limits), router).with_graceful_shutdown(async move {
+            shutdown.await;
+            stopping.send_replace(true);
+        });
+    let overdue = async {
+        // an error means that the server is gone, and then its own end counts
+        if stopped.wait_for(|stopped| *stopped).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(SHUTDOWN_GRACE).await;
+    };
+    tokio::select! {
+        result = server => result,
+        () = overdue => Ok(()),
+    }
+}
+
+fn warn_if_public(address: SocketAddr) {
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "metrics and status are open to whoever can reach this address; restrict it in the network, \
+             or use a loopback address in `http.listen`"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

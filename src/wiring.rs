@@ -1,0 +1,139 @@
+//! From the configuration to what the parts take.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use tidegate_actors::PipelineSettings;
+use tidegate_config::{LogFormat, Settings, Start, Topic};
+use tidegate_core::{
+    bots::{self, BotFilter, Pattern},
+    event::{EventParser, Reason},
+    recovery::StartAt,
+};
+use tidegate_log::{
+    LogError,
+    kafka::{KafkaConfig, TopicSpec},
+};
+use tidegate_telemetry::{Labels, logs};
+
+use crate::exit;
+
+/// How to reach Kafka.
+pub(crate) fn kafka_config(settings: &Settings) -> KafkaConfig {
+    let kafka = &settings.kafka;
+    KafkaConfig {
+        bootstrap_servers: kafka.bootstrap_servers.clone(),
+        group_id: kafka.group_id.clone(),
+        transactional_id: kafka.transactional_id.clone(),
+        properties: kafka
+            .properties
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+            .collect(),
+        topics: topics(settings).map(|topic| topic.name.clone()),
+    }
+}
+
+/// The five topics as they should be.
+pub(crate) fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
+    let spec = |topic: &Topic| TopicSpec {
+        name: topic.name.clone(),
+        partitions: topic.partitions,
+        replication_factor: topic.replication_factor,
+        retention_ms: topic.retention.map(millis),
+        compacted: topic.retention.is_none(),
+    };
+    topics(settings).into_iter().map(spec).collect()
+}
+
+/// In the order of [`tidegate_log::Topic`].
+fn topics(settings: &Settings) -> [&Topic; 5] {
+    let topics = &settings.topics;
+    [&topics.raw, &topics.processed, &topics.alerts, &topics.dead_letters, &topics.state]
+}
+
+/// What the pipeline needs.
+///
+/// # Errors
+/// If the bot patterns cannot be read or used.
+pub(crate) fn pipeline_settings(settings: &Settings) -> Result<PipelineSettings, String> {
+    Ok(PipelineSettings {
+        parser: EventParser::new(&settings.event),
+        bots: bot_filter(settings)?,
+        rules: settings.rules.clone().into(),
+        start: match settings.kafka.start {
+            Start::Latest => StartAt::Latest,
+            Start::Earliest => StartAt::Earliest,
+        },
+        max_disorder_ms: millis(settings.time.max_disorder),
+        idle_after_ms: millis(settings.time.idle_after),
+        max_future_ms: millis(settings.time.max_future),
+        allowed_lateness_ms: millis(settings.time.allowed_lateness),
+        alert_evidence: settings.alert_evidence,
+        filter_workers: settings.pools.filter,
+        enrich_workers: settings.pools.enrich,
+        window_actors: settings.pools.window,
+        checkpoint_interval: settings.checkpoint_interval,
+        in_flight_bytes: settings.limits.in_flight_bytes,
+        open_windows: settings.limits.open_windows,
+        key_groups: settings.topics.state.partitions,
+        max_restarts: settings.supervision.max_restarts,
+        restart_window: settings.supervision.window,
+    })
+}
+
+fn bot_filter(settings: &Settings) -> Result<Option<Arc<BotFilter>>, String> {
+    let filter = &settings.filter;
+    if !filter.enabled {
+        return Ok(None);
+    }
+    let mut patterns: Vec<Pattern> = match &filter.patterns_file {
+        None => bots::embedded().into_iter().collect(),
+        Some(path) => {
+            let path = path.display();
+            let text = fs::read_to_string(path.to_string())
+                .map_err(|error| format!("filter.patterns_file: {path} cannot be read: {error}"))?;
+            bots::parse_patterns(&text).map_err(|error| format!("filter.patterns_file: {path}: {error}"))?
+        }
+    };
+    patterns.retain(|pattern| pattern.category.is_none_or(|category| filter.categories.contains(&category)));
+    patterns.extend(filter.patterns.iter().map(|regex| Pattern { regex: regex.clone(), category: None }));
+    let filter = BotFilter::new(&patterns).map_err(|error| format!("filter.patterns: {error}"))?;
+    Ok(Some(Arc::new(filter)))
+}
+
+/// The label values of the metrics.
+pub(crate) fn labels(settings: &Settings) -> Labels {
+    let [raw, outputs @ ..] = topics(settings);
+    Labels {
+        partitions: raw.partitions,
+        topics: outputs.map(|topic| topic.name.clone()).to_vec(),
+        rules: settings.rules.iter().map(|rule| rule.name.clone()).collect(),
+        reasons: Reason::ALL.map(Reason::as_str).to_vec(),
+    }
+}
+
+/// The format of the logs.
+pub(crate) fn log_format(settings: &Settings) -> logs::LogFormat {
+    match settings.telemetry.log_format {
+        LogFormat::Auto => logs::LogFormat::Auto,
+        LogFormat::Text => logs::LogFormat::Text,
+        LogFormat::Json => logs::LogFormat::Json,
+    }
+}
+
+/// The exit code of a command that ends with this error of the log.
+pub(crate) fn exit_code(error: &LogError) -> u8 {
+    match error {
+        LogError::Unavailable { .. } | LogError::Broken { .. } | LogError::TopicsMissing(_) => {
+            exit::UNAVAILABLE
+        }
+        LogError::Misconfigured(_) => exit::CONFIGURATION,
+        LogError::Fenced(_) | LogError::OffsetOutOfRange { .. } | LogError::NotPermitted { .. } => {
+            exit::FAILED
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,11 @@
+//! When parts fail: what is replaced, what ends, how often, and how soon to try again.
+//!
+//! Everything here decides; the pipeline's supervisor actor carries it out.
+
+mod backoff;
+mod budget;
+mod policy;
+
+pub use backoff::Backoff;
+pub use budget::{BudgetExhausted, RestartBudget};
+pub use policy::{Failure, Part, Response, Rollback, respond};

@@ -1,0 +1,77 @@
+//! The broker goes away and comes back.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::thread;
+
+use support::{broker::Broker, events::Mix, kafka::Input, site::Site, verify, wait};
+
+const SPAN_MS: u64 = 10 * 60_000;
+
+fn batch(mix: &mut Mix) -> Vec<Input> {
+    (0..5000).map(|_| mix.next()).collect()
+}
+
+#[test]
+fn a_broker_killed_and_restarted_under_load_costs_nothing() {
+    let _turn = support::heavy();
+    let mut broker = Broker::new();
+    broker.start();
+    broker.wait_up();
+    let site = Site::at(broker.kafka.clone(), "bounce", 4).order_free().create();
+    let start = wait::now_ms() - 3 * 3_600_000;
+    let mut mix = Mix::new(5, 4, start, SPAN_MS);
+    site.write(&batch(&mut mix));
+    let mut daemon = site.run();
+
+    for _ in 0..2 {
+        // what is written while the broker dies is repeated by the producer when it is back
+        let (producer, topic, inputs) = (site.kafka.producer(), site.topics.raw.clone(), batch(&mut mix));
+        let load = thread::spawn(move || producer.write(&topic, &inputs));
+        let watch = site.committed_watch();
+        let before = wait::until("committed offsets", || watch.offsets());
+        wait::until_true("an epoch under load", || watch.offsets().is_some_and(|now| now > before));
+        broker.kill();
+        let reason = daemon.wait_not_ready();
+        assert!(!reason.trim().is_empty(), "/readyz does not say why");
+        broker.start();
+        broker.wait_up();
+        load.join().unwrap();
+        daemon.wait_ready();
+    }
+    site.write_sentinels(start + 60 * 60_000);
+    site.await_caught_up();
+    daemon.assert_running();
+    daemon.stop();
+    let expected = verify::outputs(&site, &[]);
+    assert!(expected.alerts(&site.job).count() > 5);
+}
+
+#[test]
+fn without_a_broker_at_start_the_daemon_keeps_trying_and_check_says_so() {
+    let _turn = support::heavy();
+    let mut broker = Broker::new();
+    broker.start();
+    broker.wait_up();
+    let site = Site::at(broker.kafka.clone(), "absent", 2).order_free().create();
+    let start = wait::now_ms() - 3_600_000;
+    let mut mix = Mix::new(6, 2, start, SPAN_MS);
+    site.write(&batch(&mut mix));
+    broker.kill();
+
+    let mut daemon = site.start(&[]);
+    let reason = daemon.wait_not_ready();
+    assert!(!reason.trim().is_empty(), "/readyz does not say why");
+    assert_eq!(daemon.get("/livez").unwrap().status, 200);
+    let check = site.command(&["check"]);
+    assert_eq!(check.code, Some(69), "{check:?}");
+
+    broker.start();
+    broker.wait_up();
+    daemon.wait_ready();
+    site.await_caught_up();
+    daemon.stop();
+    assert_eq!(site.command(&["check"]).code, Some(0));
+}

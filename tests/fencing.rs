@@ -1,0 +1,61 @@
+//! Two daemons that take each other for themselves.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::{events::Mix, kafka::Input, site::Site, verify, wait};
+
+const SPAN_MS: u64 = 10 * 60_000;
+
+fn batch(mix: &mut Mix) -> Vec<Input> {
+    (0..2000).map(|_| mix.next()).collect()
+}
+
+#[test]
+fn a_second_daemon_with_the_same_id_takes_over_and_the_first_one_ends() {
+    let site = Site::new("takeover", 4).order_free().create();
+    let start = wait::now_ms() - 3 * 3_600_000;
+    let mut mix = Mix::new(3, 4, start, SPAN_MS);
+    let first = site.run();
+    site.write(&batch(&mut mix));
+    site.await_caught_up();
+    site.write(&batch(&mut mix));
+
+    let sibling = site.sibling();
+    let second = sibling.run();
+    site.write(&batch(&mut mix));
+    let log = first.wait_exit_code(1);
+    assert!(
+        log.contains("fenced") || log.contains("took over"),
+        "the first daemon does not say why it ended:\n{log}"
+    );
+
+    site.write(&batch(&mut mix));
+    site.write_sentinels(start + 60 * 60_000);
+    site.await_caught_up();
+    second.stop();
+    let expected = verify::outputs(&site, &[]);
+    assert!(expected.alerts(&site.job).count() > 5);
+}
+
+#[test]
+fn a_second_daemon_on_the_same_state_directory_refuses_to_start_and_the_first_goes_on() {
+    let site = Site::new("locked", 4).order_free().create();
+    let start = wait::now_ms() - 3 * 3_600_000;
+    let mut mix = Mix::new(4, 4, start, SPAN_MS);
+    let mut first = site.run();
+    site.write(&batch(&mut mix));
+
+    // the port is taken as well; the state directory must be what stops it
+    let second = support::site::output(&mut site.tidegate(&["run", "--set", "http.listen=127.0.0.1:0"]));
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.stderr.contains("state"), "it does not name the state directory: {}", second.stderr);
+
+    first.assert_running();
+    site.write(&batch(&mut mix));
+    site.write_sentinels(start + 60 * 60_000);
+    site.await_caught_up();
+    first.stop();
+    verify::outputs(&site, &[]);
+}

@@ -1,0 +1,79 @@
+//! A broker of a test's own, which may be killed.
+
+use std::{
+    env,
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use super::{kafka::Kafka, site::free_address, wait};
+
+/// A private broker. It is down at first; what it stored stays when it is killed.
+pub struct Broker {
+    pub kafka: Kafka,
+    address: SocketAddr,
+    dir: TempDir,
+    process: Option<Child>,
+}
+
+impl Broker {
+    pub fn new() -> Self {
+        let address = free_address();
+        let dir = tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().unwrap();
+        Self { kafka: Kafka { bootstrap: address.to_string() }, address, dir, process: None }
+    }
+
+    /// Starts it; [`Self::wait_up`] waits for it.
+    pub fn start(&mut self) {
+        let mut command = Command::new(xtask());
+        command.args(["kafka", "--with-stdin", "--port", &self.address.port().to_string(), "--dir"]);
+        command.arg(self.dir.path()).env_remove("TIDEGATE_TEST_KAFKA");
+        // the broker ends with this process: its standard input closes
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.process = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until it takes connections.
+    pub fn wait_up(&mut self) {
+        wait::until_true("the broker to start", || {
+            let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the broker ended: see broker.log in {}", self.dir.path().display());
+            self.answers()
+        });
+    }
+
+    /// Kills it with SIGKILL: it can neither write nor say anything more.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        // who watches over the broker kills it in the same way when its starter dies
+        process.kill().unwrap();
+        process.wait().unwrap();
+        wait::until_true("the killed broker to be gone", || !self.answers());
+    }
+
+    fn answers(&self) -> bool {
+        TcpStream::connect(self.address).is_ok()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            drop(process.stdin.take());
+            let _ = process.wait();
+        }
+    }
+}
+
+/// The program that knows how to start a broker: given by `cargo xtask test`, else beside the daemon.
+fn xtask() -> PathBuf {
+    if let Some(path) = env::var_os("TIDEGATE_XTASK") {
+        return path.into();
+    }
+    let path = Path::new(env!("CARGO_BIN_EXE_tidegate")).with_file_name("xtask");
+    assert!(path.exists(), "there is no {}: run `cargo xtask test`", path.display());
+    path
+}

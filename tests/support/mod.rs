@@ -1,0 +1,29 @@
+//! What the end-to-end tests share: a site (topics, configuration, directory of its own), the daemon as a
+//! process, plain Kafka clients, and an oracle that knows what has to come out.
+//!
+//! Nothing here uses code of the pipeline: the tests see the product as its users do.
+
+// every test file uses a part of it
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+pub mod broker;
+pub mod daemon;
+pub mod events;
+pub mod geo;
+pub mod http;
+pub mod json;
+pub mod kafka;
+pub mod metrics;
+pub mod oracle;
+pub mod random;
+pub mod site;
+pub mod verify;
+pub mod wait;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Tests of one file run in parallel; those that need the whole machine take turns.
+pub fn heavy() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,237 @@
+//! An Apache Kafka of one node: from Docker, or from maven and java.
+
+use std::{
+    fs::{self, File},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use crate::{Error, guard::Guarded, root};
+
+const VERSION: &str = "4.3.1";
+/// Any 16 bytes will do as the cluster's id, but a directory keeps the one it was formatted with.
+const CLUSTER_ID: &str = "dGlkZWdhdGUta2Fma2EtMQ";
+/// A broker that was killed waits about 17 s for its own old session when it comes back; machines are slow.
+const START_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A running broker; dropping it stops it.
+pub(crate) struct Broker {
+    pub(crate) address: String,
+    pub(crate) dir: PathBuf,
+    process: Guarded,
+}
+
+impl Broker {
+    /// Starts a broker with its data in `dir` and waits until it answers.
+    pub(crate) fn start(dir: &Path, port: Option<u16>) -> Result<Self, Error> {
+        fs::create_dir_all(dir)?;
+        let dir = dir.canonicalize()?;
+        let port = port.map_or_else(free_port, wait_for_port)?;
+        let process = if docker_answers() { in_docker(&dir, port)? } else { in_java(&dir, port)? };
+        let mut broker = Self { address: format!("127.0.0.1:{port}"), dir, process };
+        fs::write(broker.dir.join("broker.pid"), broker.process.id().to_string())?;
+        broker.wait_until_it_answers(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        Ok(broker)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// An error with the end of the broker's log, if it is not running any more.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
+        match self.process.exited()? {
+            None => Ok(()),
+            Some(status) => Err(format!("the broker ended with {status}\n{}", self.log_tail()).into()),
+        }
+    }
+
+    fn wait_until_it_answers(&mut self, address: SocketAddr) -> Result<(), Error> {
+        let deadline = Instant::now() + START_DEADLINE;
+        // the port opens when the broker has registered, recovered its logs and serves requests
+        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+            self.check()?;
+            if crate::kafka::interrupted() {
+                return Err("interrupted".into());
+            }
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "the broker did not open {address} within {START_DEADLINE:?}\n{}",
+                    self.log_tail()
+                )
+                .into());
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn log_tail(&self) -> String {
+        let path = self.dir.join("broker.log");
+        let log = fs::read(&path).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        format!("{}, last lines:\n{}", path.display(), lines[lines.len().saturating_sub(40)..].join("\n"))
+    }
+}
+
+fn free_port() -> Result<u16, Error> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A broker that was just killed may hold its port for a moment longer.
+fn wait_for_port(port: u16) -> Result<u16, Error> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return Ok(port),
+            Err(error) if Instant::now() > deadline => return Err(format!("port {port}: {error}").into()),
+            Err(_) => sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// What makes a single node work, and keeps it small; all else is Kafka's default.
+fn properties(listen: &str, port: u16, controller_port: u16, data: &Path) -> Vec<(&'static str, String)> {
+    vec![
+        ("process.roles", "broker,controller".into()),
+        ("node.id", "1".into()),
+        ("controller.quorum.voters", format!("1@127.0.0.1:{controller_port}")),
+        ("listeners", format!("PLAINTEXT://{listen}:{port},CONTROLLER://127.0.0.1:{controller_port}")),
+        ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
+        ("controller.listener.names", "CONTROLLER".into()),
+        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".into()),
+        ("log.dirs", data.display().to_string()),
+        ("offsets.topic.replication.factor", "1".into()),
+        ("offsets.topic.num.partitions", "4".into()),
+        ("transaction.state.log.replication.factor", "1".into()),
+        ("transaction.state.log.min.isr", "1".into()),
+        ("transaction.state.log.num.partitions", "4".into()),
+        ("share.coordinator.state.topic.replication.factor", "1".into()),
+        ("share.coordinator.state.topic.min.isr", "1".into()),
+        ("group.initial.rebalance.delay.ms", "0".into()),
+        ("auto.create.topics.enable", "false".into()),
+    ]
+}
+
+fn log_files(dir: &Path) -> Result<(File, File), Error> {
+    let log = File::options().create(true).append(true).open(dir.join("broker.log"))?;
+    Ok((log.try_clone()?, log))
+}
+
+fn docker_answers() -> bool {
+    Command::new("docker")
+        .arg("info")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
+}
+
+fn in_docker(dir: &Path, port: u16) -> Result<Guarded, Error> {
+    let name = format!("tidegate-kafka-{port}");
+    let data = dir.join("data");
+    fs::create_dir_all(&data)?;
+    let owner = fs::metadata(&data)?;
+    let mut command = Command::new("docker");
+    command.args(["run", "--rm", "--name", &name, "--publish", &format!("127.0.0.1:{port}:{port}")]);
+    command.args(["--volume", &format!("{}:/data", data.display())]);
+    command.args(["--user", &format!("{}:{}", owner.uid(), owner.gid())]);
+    command.args(["--env", "KAFKA_HEAP_OPTS=-Xms512m -Xmx1g", "--env", &format!("CLUSTER_ID={CLUSTER_ID}")]);
+    // the image takes its configuration as variables: the property's name in capitals, dots as underscores.
+    // port 0 never reaches the controller: inside the container any port is free
+    for (key, value) in
+        properties("0.0.0.0", port, if port == 9093 { 9094 } else { 9093 }, Path::new("/data"))
+    {
+        command.args(["--env", &format!("KAFKA_{}={value}", key.to_uppercase().replace('.', "_"))]);
+    }
+    let (out, err) = log_files(dir)?;
+    command.arg(format!("apache/kafka:{VERSION}")).stdout(out).stderr(err);
+    // the container is the engine's child, not ours: killing the client would leave it behind
+    Guarded::spawn(&mut command, &["docker", "stop", &name], &["docker", "kill", &name])
+}
+
+fn in_java(dir: &Path, port: u16) -> Result<Guarded, Error> {
+    let class_path = format!("{}/*", jars()?.display());
+    let config = dir.join("server.properties");
+    let data = dir.join("data");
+    let lines: Vec<String> = properties("127.0.0.1", port, free_port()?, &data)
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}\n"))
+        .collect();
+    fs::write(&config, lines.concat())?;
+    let java = |heap: [&str; 2], class: &str| -> Result<Command, Error> {
+        let mut command = Command::new("java");
+        let (out, err) = log_files(dir)?;
+        command.args(heap).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").args([
+            "-cp",
+            &class_path,
+            class,
+        ]);
+        command.stdout(out).stderr(err);
+        Ok(command)
+    };
+    if !data.join("meta.properties").exists() {
+        let mut format = java(["-Xms64m", "-Xmx256m"], "kafka.tools.StorageTool")?;
+        format.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&config);
+        let status = format.status()?;
+        if !status.success() {
+            return Err(
+                format!("formatting {} failed ({status}), see broker.log there", dir.display()).into()
+            );
+        }
+    }
+    let mut broker = java(["-Xms512m", "-Xmx1g"], "kafka.Kafka")?;
+    Guarded::spawn(broker.arg(&config), &["kill", "-TERM", "{pid}"], &["kill", "-KILL", "{pid}"])
+}
+
+/// Kafka's jars, fetched once by maven into the target directory.
+fn jars() -> Result<PathBuf, Error> {
+    let missing: Vec<&str> = ["java", "mvn"].into_iter().filter(|tool| !runs(tool)).collect();
+    if !missing.is_empty() {
+        return Err(format!(
+            "no broker for the tests: no Docker engine answers, and without one {} must be installed \
+             (java 17 or newer, and maven). Or set TIDEGATE_TEST_KAFKA=HOST:PORT to a broker that runs",
+            missing.join(" and ")
+        )
+        .into());
+    }
+    let cache = root().join("target/kafka");
+    let lib = cache.join(format!("lib-{VERSION}"));
+    if lib.exists() {
+        return Ok(lib);
+    }
+    eprintln!("fetching Apache Kafka {VERSION} with maven (44 MB, once)");
+    // into a directory of our own first: a fetch that was cut off must not look like a whole one
+    let partial = cache.join(format!("lib-{VERSION}.{}", std::process::id()));
+    let status = Command::new("mvn")
+        .args(["--quiet", "--batch-mode", "--file"])
+        .arg(root().join("xtask/kafka/pom.xml"))
+        .arg(format!("-Dkafka.version={VERSION}"))
+        .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .arg(format!("-DoutputDirectory={}", partial.display()))
+        .stdin(Stdio::null())
+        .status()?;
+    if !status.success() {
+        return Err(format!("maven could not fetch Apache Kafka {VERSION} ({status})").into());
+    }
+    match fs::rename(&partial, &lib) {
+        // another xtask was faster
+        Err(_) if lib.exists() => fs::remove_dir_all(&partial)?,
+        other => other?,
+    }
+    Ok(lib)
+}
+
+fn runs(tool: &str) -> bool {
+    Command::new(tool)
+        .arg("-version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
+}

@@ -1,0 +1,52 @@
+//! Chores of the project, run as `cargo xtask`.
+
+mod broker;
+mod docs;
+mod guard;
+mod kafka;
+mod test;
+
+use std::process::ExitCode;
+
+/// What went wrong, in words for the person at the terminal.
+type Error = Box<dyn std::error::Error>;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  kafka [--dir DIR] [--port N] [--with-stdin]
+                       run an Apache Kafka until ctrl-C; the first line it prints is its address.
+                       A DIR that was used before is used again; --with-stdin stops it at the end of
+                       standard input as well
+  test [ARGUMENTS]     bring up a Kafka, run all tests with it, stop it; ARGUMENTS go to `cargo test`
+  docs [--check]       write the generated documents, or only check that they are current
+
+environment: TIDEGATE_TEST_KAFKA=HOST:PORT makes `test` use this broker instead of starting one";
+
+fn main() -> ExitCode {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let command = if args.is_empty() { String::new() } else { args.remove(0) };
+    let outcome = match command.as_str() {
+        "kafka" => kafka::run(&args),
+        "test" => test::run(&args),
+        "docs" => docs::run(&args),
+        "" | "-h" | "--help" | "help" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("unknown command {command:?}\n\n{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The checkout's root: all paths are taken from there, wherever the command was called.
+fn root() -> &'static std::path::Path {
+    let manifest = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest)
+}
