@@ -82,16 +82,16 @@ impl Actor for Barrier {
             BarrierMsg::Tick => state.armed = None,
             BarrierMsg::CutSoon => state.wanted = true,
             BarrierMsg::Drain => state.draining = true,
-            BarrierMsg::Finished(epoch) => state.finished(epoch)?,
+            BarrierMsg::Finished { epoch, committed } => state.finished(epoch, committed)?,
         }
         state.cut_if_due(&myself, Instant::now())
     }
 }
 
 impl BarrierState {
-    fn finished(&mut self, epoch: Epoch) -> Result<(), ActorProcessingErr> {
+    fn finished(&mut self, epoch: Epoch, committed: bool) -> Result<(), ActorProcessingErr> {
         if let Some(cut) = self.open.take_if(|cut| cut.epoch == epoch) {
-            self.args.supervisor.cast(SupervisorMsg::Progress(epoch))?;
+            self.args.supervisor.cast(SupervisorMsg::Progress { epoch, committed })?;
             if cut.drain {
                 self.args.supervisor.cast(SupervisorMsg::Drained)?;
             }

@@ -145,7 +145,6 @@ impl Actor for Committer {
         message: CommitterMsg,
         state: &mut CommitterState,
     ) -> Result<(), ActorProcessingErr> {
-        let started = Instant::now();
         fail_point!("committer");
         match message {
             CommitterMsg::Output { epoch, partition, output, tally, bytes } => {
@@ -172,7 +171,6 @@ impl Actor for Committer {
                 }
             }
         }
-        state.args.metrics.stage(Stage::Committer).add_busy(started.elapsed());
         Ok(())
     }
 }
@@ -187,6 +185,7 @@ impl CommitterState {
 
     fn append(&self, batch: Arc<OutputBatch>) {
         if !batch.records.is_empty() {
+            self.args.metrics.stage(Stage::Committer).queue().add(batch.records.len() as u64);
             self.args.writer.send(WriterCommand::Append { generation: self.args.generation, batch });
         }
     }
@@ -224,7 +223,7 @@ impl CommitterState {
     fn skip(&mut self, epoch: OpenEpoch) -> Result<(), ActorProcessingErr> {
         self.args.metrics.epoch_empty();
         self.report_progress(&epoch);
-        self.args.barrier.cast(BarrierMsg::Finished(epoch.epoch))?;
+        self.args.barrier.cast(BarrierMsg::Finished { epoch: epoch.epoch, committed: false })?;
         Ok(())
     }
 
@@ -289,7 +288,7 @@ impl CommitterState {
         };
         self.last_commit = Instant::now();
         self.args.credits.give_back(committed.bytes);
-        self.args.barrier.cast(BarrierMsg::Finished(epoch))?;
+        self.args.barrier.cast(BarrierMsg::Finished { epoch, committed: true })?;
         self.report_progress(&committed);
         self.report_counts(&committed, &changes);
         self.report_phases(&committed, begun, phases);

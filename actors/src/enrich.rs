@@ -72,7 +72,7 @@ impl EnrichState {
 
     fn enrich(&mut self, filtered: Filtered) {
         let Filtered { mut job, verdicts, rejections, counted, tally, highest } = filtered;
-        job.ticket.set_working(true);
+        job.ticket.take_in_hand();
         fail_point!("enrich");
         let batch = Arc::clone(&job.batch);
         let records = &batch.records[job.ticket.piece().records()];

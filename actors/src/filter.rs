@@ -61,10 +61,10 @@ impl Actor for FilterWorker {
         state: &mut FilterState,
     ) -> Result<(), ActorProcessingErr> {
         let started = Instant::now();
-        job.ticket.set_working(true);
+        job.ticket.take_in_hand();
         fail_point!("filter");
         let mut filtered = state.filter(job);
-        filtered.job.ticket.set_working(false);
+        filtered.job.ticket.queue_for(Stage::Enrich);
         state.args.metrics.stage(Stage::Filter).add_busy(started.elapsed());
         // with no enrich worker alive the ticket is dropped here, and the partition gives the piece out again
         let _ = state.args.enrich.send(EnrichMsg(Box::new(filtered)));

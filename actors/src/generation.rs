@@ -162,6 +162,7 @@ impl Live {
                 windows: window_actors.clone(),
                 committer: committer.clone(),
                 supervisor: shared.supervisor.clone(),
+                metrics: shared.metrics.clone(),
                 clock,
             };
             live.partitions.push(children.spawn(Part::Partition, index, Partition, args).await?);
@@ -247,6 +248,9 @@ impl Live {
             }
         }
         let _ = self.store.get_cell().drain_and_wait(Some(STOP_TIMEOUT)).await;
+        for stage in Stage::ALL {
+            self.shared.metrics.stage(*stage).queue().set(0);
+        }
     }
 }
 

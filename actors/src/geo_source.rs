@@ -99,8 +99,11 @@ impl GeoSource {
                 tracing::info!(%path, database_type, built, "geo database in use");
             }
             Err(error) => {
-                let in_use = self.0.database.load().is_some();
-                tracing::warn!(%path, error, in_use, "geo database refused; events get the one in use, or none");
+                let instead = match self.0.database.load().is_some() {
+                    true => "the one in use stays",
+                    false => "geo is null for all events",
+                };
+                tracing::warn!(%path, error, "geo database cannot be used; {instead}");
             }
         }
     }

@@ -9,6 +9,7 @@ use tidegate_core::{
     window::CountedEvent,
 };
 use tidegate_log::{OutputBatch, RecordBatch, Span};
+use tidegate_telemetry::{Metrics, Stage};
 
 use crate::{messages::PartitionMsg, tally::Tally};
 
@@ -35,22 +36,50 @@ impl PieceId {
 pub(crate) struct Ticket {
     home: ActorRef<PartitionMsg>,
     piece: PieceId,
-    working: bool,
+    place: Place,
     settled: bool,
+    metrics: Metrics,
+}
+
+/// Where a piece is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// With nobody.
+    Home,
+    /// In the queue of this stage.
+    Queued(Stage),
+    /// A worker has it in hand.
+    InHand,
 }
 
 impl Ticket {
-    pub(crate) fn new(home: ActorRef<PartitionMsg>, piece: PieceId) -> Self {
-        Self { home, piece, working: false, settled: false }
+    pub(crate) fn new(home: ActorRef<PartitionMsg>, piece: PieceId, metrics: Metrics) -> Self {
+        Self { home, piece, place: Place::Home, settled: false, metrics }
     }
 
     pub(crate) fn piece(&self) -> PieceId {
         self.piece
     }
 
-    /// A worker begins or ends working on the piece.
-    pub(crate) fn set_working(&mut self, working: bool) {
-        self.working = working;
+    /// The piece goes into the queue of `stage`.
+    pub(crate) fn queue_for(&mut self, stage: Stage) {
+        self.move_to(Place::Queued(stage));
+    }
+
+    /// A worker begins with the piece.
+    pub(crate) fn take_in_hand(&mut self) {
+        self.move_to(Place::InHand);
+    }
+
+    fn move_to(&mut self, place: Place) {
+        let records = u64::from(self.piece.end - self.piece.first);
+        if let Place::Queued(stage) = self.place {
+            self.metrics.stage(stage).queue().sub(records);
+        }
+        if let Place::Queued(stage) = place {
+            self.metrics.stage(stage).queue().add(records);
+        }
+        self.place = place;
     }
 
     /// The piece is done.
@@ -69,8 +98,10 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        let blamed = self.place == Place::InHand;
+        self.move_to(Place::Home);
         if !self.settled {
-            let _ = self.home.cast(PartitionMsg::Lost { piece: self.piece, blamed: self.working });
+            let _ = self.home.cast(PartitionMsg::Lost { piece: self.piece, blamed });
         }
     }
 }

@@ -121,8 +121,8 @@ pub(crate) enum BarrierMsg {
     Tick,
     /// From a window actor (an alert crossed) or the reader (the budget is used up): cut soon.
     CutSoon,
-    /// From the committer: the epoch is committed, or needed no commit.
-    Finished(Epoch),
+    /// From the committer: the epoch is committed, or it was empty and needed no commit.
+    Finished { epoch: Epoch, committed: bool },
     /// From the supervisor: nothing more is read; commit what is there, then say so.
     Drain,
 }
@@ -149,8 +149,12 @@ pub(crate) enum SupervisorMsg {
     WriterHung { generation: Generation },
     /// From a partition actor: a batch killed a worker for the first time.
     BatchBlamed { partition: PartitionId },
-    /// From the barrier: an epoch went through.
-    Progress(Epoch),
+    /// From the barrier: an epoch went through; an empty one is not committed.
+    Progress { epoch: Epoch, committed: bool },
+    /// A timer of its own: time to see whether another daemon owns the id.
+    WatchOwner,
+    /// From the task that looked: it does.
+    TakenOver,
     /// From the barrier: all that was in flight is committed.
     Drained,
     /// From outside: stop cleanly.

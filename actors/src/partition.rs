@@ -14,6 +14,7 @@ use tidegate_core::{
     watermark::{PartitionClock, PartitionMark},
 };
 use tidegate_log::{RecordBatch, TopicsFacts};
+use tidegate_telemetry::{Metrics, Stage};
 
 use crate::{
     clock::Clock,
@@ -40,6 +41,7 @@ pub(crate) struct PartitionArgs {
     pub(crate) windows: Vec<ActorRef<WindowMsg>>,
     pub(crate) committer: ActorRef<CommitterMsg>,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
 }
 
@@ -113,7 +115,8 @@ impl PartitionState {
 
     fn give_out(&mut self, myself: &ActorRef<PartitionMsg>, piece: PieceId) {
         let Some(batch) = self.slots.batch(piece) else { return };
-        let ticket = Ticket::new(myself.clone(), piece);
+        let mut ticket = Ticket::new(myself.clone(), piece, self.args.metrics.clone());
+        ticket.queue_for(Stage::Filter);
         let job = Job { ticket, batch: Arc::clone(batch) };
         if let Err(FilterMsg(job)) = self.args.filter.send(FilterMsg(job)) {
             self.parked.push(job.ticket.take_back());
@@ -178,6 +181,7 @@ impl PartitionState {
             }
             for (window, events) in self.args.windows.iter().zip(piece.counted) {
                 if !events.is_empty() {
+                    self.args.metrics.stage(Stage::Window).queue().add(events.events.len() as u64);
                     window.cast(WindowMsg::Count { epoch, partition, events })?;
                 }
             }

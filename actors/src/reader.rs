@@ -174,12 +174,15 @@ impl ReaderThread {
             return Ok(());
         }
         intake.waiting = false;
+        let started = Instant::now();
         let read = self.reader.poll(POLL_TIMEOUT, POLL_RECORDS, intake)?;
-        if read > 0 {
-            fail_point!("reader");
+        if read == 0 {
+            return Ok(());
         }
+        fail_point!("reader");
         let keep_below = if read == POLL_RECORDS { BATCH_RECORDS } else { 0 };
         intake.flush(keep_below);
+        meter.add_busy(started.elapsed());
         Ok(())
     }
 

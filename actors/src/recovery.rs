@@ -242,7 +242,7 @@ impl Recovery {
             None => (Vec::new(), MemoryImage::default()),
         };
         let mut unreadable = None;
-        let positions = self.log.read_changelog(&from, CHANGELOG_TIMEOUT, &mut |record| {
+        let positions = self.log.read_changelog(&from, false, CHANGELOG_TIMEOUT, &mut |record| {
             if let Err(error) = image.apply(record.key, record.value) {
                 unreadable.get_or_insert((record.partition, record.offset, error));
             }
@@ -259,7 +259,8 @@ impl Recovery {
         let mut writer = self.log.writer(topics)?;
         writer.fence()?;
         let committed = writer.committed(topics[Topic::Raw as usize].partitions)?;
-        let handle = WriterHandle::spawn(writer, committed.clone(), self.supervisor.clone());
+        let handle =
+            WriterHandle::spawn(writer, committed.clone(), self.supervisor.clone(), self.metrics.clone());
         Ok((handle.map_err(no_thread)?, committed))
     }
 
@@ -281,7 +282,7 @@ impl Recovery {
     }
 
     /// Whether another process has written its owner record; a fenced one waits for it to appear.
-    fn check_owner(&self, fenced: bool) -> Result<(), RecoveryError> {
+    pub(crate) fn check_owner(&self, fenced: bool) -> Result<(), RecoveryError> {
         let deadline = Instant::now() + if fenced { OWNER_WAIT } else { Duration::ZERO };
         loop {
             if self.current_owner()?.is_some_and(|owner| owner != self.owner) {
@@ -296,13 +297,12 @@ impl Recovery {
 
     /// Nonce of the process in the owner record, which is in partition 0.
     fn current_owner(&self) -> Result<Option<u64>, LogError> {
-        let ends = self.log.offsets(Topic::State, true, TIMEOUT)?;
-        let mut from: Vec<_> = ends.into_iter().map(|range| range.end).collect();
-        if let Some(first) = from.first_mut() {
-            *first = NextOffset(0);
-        }
+        // nothing of the other partitions
+        let mut from = vec![NextOffset(i64::MAX); self.settings.key_groups as usize];
+        from[..1].fill(NextOffset(0));
         let mut image = MemoryImage::default();
-        self.log.read_changelog(&from, TIMEOUT, &mut |record| {
+        // an open transaction may be our own, and would be waited for in vain
+        self.log.read_changelog(&from, true, TIMEOUT, &mut |record| {
             // other records do not matter here, readable or not
             let _ = image.apply(record.key, record.value);
         })?;

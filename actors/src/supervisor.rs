@@ -36,6 +36,9 @@ const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The supervisor actor.
 pub(crate) struct Supervisor;
 
+/// How often a daemon that commits nothing looks whether it still owns its id.
+const WATCH_OWNER_EVERY: Duration = Duration::from_secs(5);
+
 /// What the supervisor is doing.
 enum Stage {
     /// A recovery task is under way.
@@ -56,6 +59,8 @@ pub(crate) struct SupervisorState {
     status: watch::Sender<Status>,
     ending: Option<oneshot::Sender<Ending>>,
     used: Epoch,
+    /// Nothing was committed since the owner was last looked up.
+    idle: bool,
     was_owner: bool,
     began_at: Option<Vec<NextOffset>>,
 }
@@ -91,6 +96,7 @@ impl Actor for Supervisor {
         };
         let budget = RestartBudget::new(shared.settings.max_restarts, shared.settings.restart_window);
         myself.cast(SupervisorMsg::Recover)?;
+        myself.send_after(WATCH_OWNER_EVERY, || SupervisorMsg::WatchOwner);
         Ok(SupervisorState {
             shared,
             recovery,
@@ -101,6 +107,7 @@ impl Actor for Supervisor {
             status,
             ending: Some(ending),
             used: Epoch::default(),
+            idle: false,
             was_owner: false,
             began_at: None,
         })
@@ -108,7 +115,7 @@ impl Actor for Supervisor {
 
     async fn handle(
         &self,
-        _myself: ActorRef<SupervisorMsg>,
+        myself: ActorRef<SupervisorMsg>,
         message: SupervisorMsg,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
@@ -131,7 +138,9 @@ impl Actor for Supervisor {
             SupervisorMsg::BatchBlamed { partition } => {
                 state.spend(format!("a worker crashed on a batch of partition {partition}"));
             }
-            SupervisorMsg::Progress(epoch) => state.progress(epoch),
+            SupervisorMsg::Progress { epoch, committed } => state.progress(epoch, committed),
+            SupervisorMsg::WatchOwner => state.watch_owner(&myself),
+            SupervisorMsg::TakenOver => state.end(ending(RecoveryError::TakenOver)),
             SupervisorMsg::Drained => state.drained().await,
             SupervisorMsg::Shutdown => state.shut_down().await,
         }
@@ -301,14 +310,32 @@ impl SupervisorState {
         self.recover(pause, None, self.remains(matches!(error, LogError::Fenced(_))));
     }
 
-    fn progress(&mut self, epoch: Epoch) {
+    fn progress(&mut self, epoch: Epoch, committed: bool) {
         // the next one may be cut already
         self.used = self.used.max(epoch.next());
         self.backoff.reset();
         if let Stage::Running(live) | Stage::Draining(live) = &mut self.stage {
             live.announce = false;
         }
-        self.status.send_modify(|status| status.epoch = epoch);
+        if committed {
+            self.idle = false;
+            self.status.send_modify(|status| status.epoch = epoch);
+        }
+    }
+
+    /// A writer that is fenced hears of it only when it writes. One that has committed nothing since the last
+    /// look asks who the owner is.
+    fn watch_owner(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        let idle = std::mem::replace(&mut self.idle, true);
+        if idle && matches!(self.stage, Stage::Running(_)) {
+            let (recovery, myself) = (self.recovery.clone(), myself.clone());
+            tokio::task::spawn_blocking(move || {
+                if let Err(RecoveryError::TakenOver) = recovery.check_owner(false) {
+                    let _ = myself.cast(SupervisorMsg::TakenOver);
+                }
+            });
+        }
+        myself.send_after(WATCH_OWNER_EVERY, || SupervisorMsg::WatchOwner);
     }
 
     async fn shut_down(&mut self) {

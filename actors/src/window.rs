@@ -83,6 +83,7 @@ impl Actor for WindowActor {
 
 impl WindowActorState {
     fn count(&mut self, partition: PartitionId, events: &CountedEvents) {
+        self.args.metrics.stage(Stage::Window).queue().sub(events.events.len() as u64);
         let mut crossed = false;
         for group in &events.groups {
             let service = events.text(group.service);

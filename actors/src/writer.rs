@@ -12,7 +12,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fail::fail_point;
@@ -20,6 +20,7 @@ use ractor::ActorRef;
 use tidegate_core::{Epoch, Generation};
 use tidegate_log::{CommitOutcome, CommittedOffset, EpochWriter, InputProgress, LogError};
 use tidegate_supervision::Part;
+use tidegate_telemetry::{Metrics, Stage};
 use tokio::sync::oneshot;
 
 use crate::messages::{CommitterMsg, SupervisorMsg, WriterCommand};
@@ -47,6 +48,7 @@ impl WriterHandle {
         writer: Box<dyn EpochWriter>,
         committed: Vec<CommittedOffset>,
         supervisor: ActorRef<SupervisorMsg>,
+        metrics: Metrics,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
         let fence = Arc::new(AtomicU64::new(0));
@@ -54,6 +56,7 @@ impl WriterHandle {
             writer,
             committed,
             supervisor: supervisor.clone(),
+            metrics,
             fence: Arc::clone(&fence),
             current: Generation::default(),
             failed: false,
@@ -97,6 +100,7 @@ struct WriterThread {
     writer: Box<dyn EpochWriter>,
     committed: Vec<CommittedOffset>,
     supervisor: ActorRef<SupervisorMsg>,
+    metrics: Metrics,
     fence: Arc<AtomicU64>,
     /// Generation of the last command that counted.
     current: Generation,
@@ -107,11 +111,13 @@ struct WriterThread {
 impl WriterThread {
     fn run(&mut self, inbox: &mpsc::Receiver<WriterCommand>) {
         for command in inbox {
+            let started = Instant::now();
             match command {
                 WriterCommand::Append { generation, batch } => {
                     if self.counts(generation) {
                         let appended = self.writer.append(&batch);
                         self.check(appended);
+                        self.metrics.stage(Stage::Committer).queue().sub(batch.records.len() as u64);
                     }
                 }
                 WriterCommand::Commit { generation, epoch, progress, committer } => {
@@ -123,6 +129,7 @@ impl WriterThread {
                     let _ = reply.send(self.rollback());
                 }
             }
+            self.metrics.stage(Stage::Committer).add_busy(started.elapsed());
         }
     }
 

@@ -31,7 +31,8 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
             "log",
             &Choice(&[("kafka", LogKind::Kafka), ("embedded", LogKind::Embedded)]),
             LogKind::Kafka,
-            "Where the topics live: in Apache Kafka, or in a log of its own in `state.dir`, without a broker.",
+            "Where the topics live: in Apache Kafka, or in a log of its own in `state.dir`, without a broker \
+             (not built yet in this version: refused).",
         ),
         kafka: walk.section("kafka", "Connection to Kafka.", kafka),
         topics: topics(walk),
@@ -397,7 +398,7 @@ fn telemetry(walk: &mut Walk<'_>) -> Telemetry {
             "otlp_endpoint",
             &OptionalText { what: "a URL such as `http://localhost:4317`", empty: "off" },
             None,
-            "Where traces and metrics are sent with OTLP.",
+            "Where traces and metrics are sent with OTLP (not built yet in this version: refused).",
         ),
         service_name: walk.key(
             "service_name",

@@ -181,7 +181,8 @@ const REFERENCE_RULES: &str = "\n\
      command exit with 78.\n\
      - A variable that is not set and has no default is an error; the default also takes the place of an empty \
      variable. A string that has a variable may stand for a number or a boolean: `filter = \"${WORKERS:-2}\"`.\n\
-     - `--set a.b=VALUE` takes a TOML value; what is none is taken as a string: `--set checkpoint.interval=100ms`.\n\
+     - `--set a.b=VALUE` takes a TOML value; what is none is taken as a string: `--set checkpoint.interval=100ms`. \
+     Other users of the machine can see it, so passwords belong into variables.\n\
      - Relative paths start at the working directory.\n";
 
 fn reference_notes(notes: &[Note], out: &mut String) {

@@ -184,6 +184,16 @@ pub enum Refusal {
         /// Partitions now.
         now: u32,
     },
+    /// The changelog is empty, although every process writes to it with its first commit.
+    #[error(
+        "epoch {epoch} is committed, but the state topic is empty and there is no local copy at that epoch: \
+         the open windows are lost; restore the state topic, or start anew: \
+         delete the group's offsets and the state directory"
+    )]
+    StateMissing {
+        /// The committed epoch.
+        epoch: Epoch,
+    },
     /// The state knows an epoch that the committed offsets do not.
     #[error("the window state is of epoch {state}, but {}; {WAYS_OUT}", committed_epoch(.committed))]
     StateAhead {
@@ -205,6 +215,7 @@ pub enum Refusal {
 /// | without marks | an epoch in either | | refuse |
 /// | all of epoch E | at E | not read, or up to E | resume with the store as it is |
 /// | all of epoch E | not at E | not read | read it |
+/// | all of epoch E | not at E | empty | refuse |
 /// | all of epoch E | not at E | up to E | resume; the store catches up, or is rebuilt |
 /// | all of epoch E | | beyond E | refuse |
 /// | any other mixture, or not in the log's range | | | refuse |
@@ -324,8 +335,12 @@ fn resume(
         StoreFacts::Missing => StoreAction::Rebuild { put_aside: false },
         StoreFacts::At { .. } | StoreFacts::Damaged(_) => StoreAction::Rebuild { put_aside: true },
     };
-    if store != StoreAction::Use && facts.changelog.is_none() {
-        return Ok(Decision::ReadChangelog);
+    if store != StoreAction::Use {
+        match facts.changelog {
+            None => return Ok(Decision::ReadChangelog),
+            Some(ChangelogFacts { highest_epoch: None }) => return Err(Refusal::StateMissing { epoch }),
+            Some(_) => {}
+        }
     }
     let highest = marks.iter().map(|mark| mark.and_then(|mark| mark.highest)).collect();
     Ok(Decision::Resume(Resume { epoch, owner, positions, highest, watermark, store }))

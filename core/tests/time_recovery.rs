@@ -147,6 +147,12 @@ impl Case {
             || self.before_begin()
             || self.state_ahead()
             || self.state_without_offsets()
+            || self.state_missing()
+    }
+
+    /// An epoch is committed, but the changelog has nothing and the store is not there either.
+    fn state_missing(&self) -> bool {
+        self.epoch().is_some() && self.changelog == Some(None) && self.store_epoch() != self.epoch()
     }
 
     fn needs_changelog(&self) -> bool {
@@ -205,6 +211,7 @@ impl Case {
             Refusal::PartitionsRemoved { before, now } => {
                 self.removed() && (*before, *now) == (self.before, 3)
             }
+            Refusal::StateMissing { epoch } => self.state_missing() && self.epoch() == Some(epoch.0),
             Refusal::StateAhead { committed, state } => {
                 let known = [self.store_epoch(), self.changelog.flatten()];
                 self.state_ahead() && *committed == self.epoch().map(Epoch) && known.contains(&Some(state.0))

@@ -90,14 +90,18 @@ pub trait Log: Send + Sync + 'static {
     fn offsets(&self, topic: Topic, stable: bool, timeout: Duration) -> Result<Vec<OffsetRange>, LogError>;
 
     /// Reads the committed records of the state topic from `from` (one per partition; clamped to the begin;
-    /// nothing of a partition whose position is not before the end) to the high watermark as of the call, in
-    /// order within a partition, and returns the positions reached.
+    /// nothing of a partition whose position is not before the end) to the end as of the call, in order within
+    /// a partition, and returns the positions reached.
+    ///
+    /// The end is the high watermark, and an open transaction before it is waited for; with `stable` it is the
+    /// last stable offset, and nothing is waited for.
     ///
     /// # Errors
     /// As the connection fails.
     fn read_changelog(
         &self,
         from: &[NextOffset],
+        stable: bool,
         timeout: Duration,
         each: &mut dyn FnMut(ChangelogRecord<'_>),
     ) -> Result<Vec<NextOffset>, LogError>;

@@ -204,7 +204,7 @@ fn the_changelog_is_read_to_the_high_watermark(harness: &dyn Harness) {
     wait_for_ends(log.as_ref(), Topic::State, &[0, 14, 0]);
     let read = |from: &[NextOffset]| {
         let mut entries = Vec::new();
-        let reached = log.read_changelog(from, DEADLINE, &mut |record| {
+        let reached = log.read_changelog(from, false, DEADLINE, &mut |record| {
             let value = record.value.map(|value| String::from_utf8_lossy(value).into_owned());
             entries.push((
                 record.partition,

@@ -6,10 +6,9 @@ use std::{
     process::ExitCode,
 };
 
-use tidegate_config::{Problems, Resolved, Settings, Source};
+use tidegate_config::{Problems, Resolved, Secret, Settings, Source};
 
-/// Exit code for a configuration that is wrong or cannot be read (`EX_CONFIG` of sysexits.h).
-const CONFIGURATION: u8 = 78;
+use crate::exit;
 
 /// Where the configuration is, and what to override in it.
 #[derive(Debug, Clone, clap::Args)]
@@ -18,8 +17,9 @@ pub(crate) struct ConfigArgs {
     #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
     pub(crate) config: PathBuf,
     /// Override one key, such as `--set checkpoint.interval=100ms`; may be repeated
+    // what is overridden may be a password, and arguments end up in debug output
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
-    pub(crate) set: Vec<String>,
+    set: Vec<Secret>,
 }
 
 impl ConfigArgs {
@@ -30,7 +30,8 @@ impl ConfigArgs {
 
     /// The checked configuration in a form that can also be shown.
     pub(crate) fn resolve(&self) -> Result<Resolved, Problems> {
-        let source = Source::read(&self.config, self.set.clone())?;
+        let overrides = self.set.iter().map(|set| set.expose().to_owned()).collect();
+        let source = Source::read(&self.config, overrides)?;
         tidegate_config::resolve(&source, &|name| std::env::var(name).ok())
     }
 }
@@ -48,7 +49,7 @@ pub(crate) fn report(problems: &Problems) -> ExitCode {
 
 /// The exit code when the configuration is wrong.
 pub(crate) fn failed() -> ExitCode {
-    ExitCode::from(CONFIGURATION)
+    ExitCode::from(exit::CONFIGURATION)
 }
 
 /// Writes to standard output. A reader that has enough (`| head`) is no failure.
@@ -59,15 +60,15 @@ pub(crate) fn print(text: &str) -> ExitCode {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(stderr(), "error: standard output cannot be written: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(exit::FAILED)
         }
     }
 }
 
 /// A missing `=` is wrong usage, not a wrong configuration.
-fn key_and_value(argument: &str) -> Result<String, String> {
+fn key_and_value(argument: &str) -> Result<Secret, String> {
     match argument.split_once('=') {
-        Some((key, _)) if !key.trim().is_empty() => Ok(argument.to_owned()),
+        Some((key, _)) if !key.trim().is_empty() => Ok(Secret::new(argument)),
         _ => Err("write it as KEY=VALUE, such as checkpoint.interval=100ms".into()),
     }
 }

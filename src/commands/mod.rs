@@ -3,7 +3,7 @@
 mod check;
 mod config;
 mod config_args;
-// mod generate;
+mod generate;
 mod run;
 mod state;
 mod topics;
@@ -33,7 +33,7 @@ enum Command {
     /// Compare the topics with the configuration, or create what is missing
     Topics(topics::Args),
     /// Write sample traffic into the input topic
-    //G Generate(generate::Args),
+    Generate(generate::Args),
     /// Print the default configuration, its JSON Schema, or the resolved configuration
     Config(config::Args),
     /// Look into the local state
@@ -53,7 +53,7 @@ impl Cli {
             Command::Validate(args) => validate::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Topics(args) => topics::run(&args),
-            //G Command::Generate(args) => generate::run(&args),
+            Command::Generate(args) => generate::run(&args),
             Command::Config(args) => config::run(&args),
             Command::State(args) => state::run(&args),
             Command::Completions { shell } => completions(shell),

@@ -17,7 +17,7 @@ pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Why sled did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    #[error("{0}")]
+    #[error("{}", sled_text(.0))]
     Sled(#[from] sled::Error),
     #[error("sled panicked: {0}")]
     Panicked(String),
@@ -44,6 +44,15 @@ pub(crate) fn call<T: Send + 'static>(
         Ok(Ok(result)) => Ok(result?),
         Ok(Err(panic)) => Err(Fault::Panicked(panic_text(panic.as_ref()))),
         Err(_) => Err(Fault::Hung(limit)),
+    }
+}
+
+/// sled's own words for damage are about its insides.
+fn sled_text(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Corruption { .. } => "sled found damaged data".to_owned(),
+        sled::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
     }
 }
 

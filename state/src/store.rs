@@ -73,16 +73,12 @@ impl Store {
                 let (dir, base) = (dir.clone(), Some(base));
                 Ok(Opened::At(Self { dir, db: Some(db), base, content, broken: None }))
             }
-            Err(verdict) => {
-                let closed = sled_dir::close(db);
-                match verdict {
+            Err(unfit) => {
+                // It is of no more use, whatever closing it says.
+                let _ = sled_dir::close(db);
+                match unfit {
                     Unfit::Fault(fault) => damaged_unless_refused(dir, fault),
-                    Unfit::Content(mut reason) => {
-                        if let Err(fault) = closed {
-                            reason = format!("{reason}; closing it: {fault}");
-                        }
-                        Ok(Opened::Damaged { reason })
-                    }
+                    Unfit::Content(reason) => Ok(Opened::Damaged { reason }),
                 }
             }
         }

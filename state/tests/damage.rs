@@ -17,8 +17,8 @@ use support::{
 use tidegate_core::Epoch;
 use tidegate_state::{Opened, StateDir, Store};
 
-/// The history that is damaged: long enough for several of sled's segments.
-const EPOCHS: u64 = 40;
+/// The history that is damaged: about half of sled's file holds data that is still of use.
+const EPOCHS: u64 = 12;
 /// Per kind of damage and kind of exit; `TIDEGATE_DAMAGE_TRIALS` sets another number.
 const TRIALS: u64 = 20;
 /// No opening may take longer, damaged or not.

@@ -50,6 +50,16 @@ pub(crate) fn counters(
     spec: Spec,
     labels: impl IntoIterator<Item = Attributes>,
 ) -> Family<Counter> {
+    counters_and_spare(meter, spec, labels, usize::MAX)
+}
+
+/// A family of counters of which the first `expected` are exported from zero on, the others once they count.
+pub(crate) fn counters_and_spare(
+    meter: &Meter,
+    spec: Spec,
+    labels: impl IntoIterator<Item = Attributes>,
+    expected: usize,
+) -> Family<Counter> {
     let family = Family::<Counter>::new(labels);
     let series = Arc::clone(&family.series);
     meter
@@ -57,7 +67,12 @@ pub(crate) fn counters(
         .with_unit(spec.unit)
         .with_description(spec.help)
         .with_callback(move |observer| {
-            series.iter().for_each(|(cell, attributes)| observer.observe(cell.get(), attributes));
+            for (index, (cell, attributes)) in series.iter().enumerate() {
+                let count = cell.get();
+                if index < expected || count > 0 {
+                    observer.observe(count, attributes);
+                }
+            }
         })
         .build();
     family

@@ -208,16 +208,20 @@ fn jars() -> Result<PathBuf, Error> {
     eprintln!("fetching Apache Kafka {VERSION} with maven (44 MB, once)");
     // into a directory of our own first: a fetch that was cut off must not look like a whole one
     let partial = cache.join(format!("lib-{VERSION}.{}", std::process::id()));
-    let status = Command::new("mvn")
-        .args(["--quiet", "--batch-mode", "--file"])
+    // standard output is ours: its first line is the broker's address
+    let output = Command::new("mvn")
+        .args(["--quiet", "--batch-mode", "-Dstyle.color=never", "--file"])
         .arg(root().join("xtask/kafka/pom.xml"))
         .arg(format!("-Dkafka.version={VERSION}"))
         .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
         .arg(format!("-DoutputDirectory={}", partial.display()))
         .stdin(Stdio::null())
-        .status()?;
-    if !status.success() {
-        return Err(format!("maven could not fetch Apache Kafka {VERSION} ({status})").into());
+        .output()?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stdout);
+        return Err(
+            format!("maven could not fetch Apache Kafka {VERSION} ({})\n{words}", output.status).into()
+        );
     }
     match fs::rename(&partial, &lib) {
         // another xtask was faster

@@ -151,9 +151,13 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         self.0.errors.fetch_add(1, Ordering::Relaxed);
-        self.0.note(code, reason);
+        // "all brokers are down" comes behind the error that tells why
+        if code != RDKafkaErrorCode::AllBrokersDown || self.0.last_error().is_none() {
+            self.0.note(code, reason);
+        }
         if code == RDKafkaErrorCode::AllBrokersDown || code == RDKafkaErrorCode::Authentication {
-            self.0.set(Health::Down(reason.to_owned()));
+            let reason = self.0.last_error().map_or_else(|| reason.to_owned(), |(_, reason)| reason);
+            self.0.set(Health::Down(reason));
         }
     }
 }

@@ -155,11 +155,12 @@ impl Log for KafkaLog {
     fn read_changelog(
         &self,
         from: &[NextOffset],
+        stable: bool,
         timeout: Duration,
         each: &mut dyn FnMut(ChangelogRecord<'_>),
     ) -> Result<Vec<NextOffset>, LogError> {
         let deadline = Instant::now() + timeout;
-        let ranges = self.offsets(Topic::State, false, timeout)?;
+        let ranges = self.offsets(Topic::State, stable, timeout)?;
         changelog::read(&self.config, &self.clients, &ranges, from, deadline, each)
     }
 
@@ -187,8 +188,10 @@ fn metadata(
 ) -> Result<Metadata, LogError> {
     const WHAT: &str = "asking for metadata";
     consumer.fetch_metadata(topic, timeout).map_err(|error| {
-        // what stands behind a time-out is known to the error callback only: serve it
-        consumer.poll(Duration::ZERO);
+        // what stands behind a time-out is known to the error callback only, behind some lines of log: serve it
+        for _ in 0..16 {
+            consumer.poll(Duration::ZERO);
+        }
         match (classify(WHAT, &error), consumer.context().0.last_error()) {
             (LogError::Unavailable { .. }, Some((code, cause))) => failure::by_code(WHAT, code, cause),
             (sorted, _) => sorted,

@@ -96,12 +96,10 @@ impl KafkaWriter {
         })
     }
 
-    /// A new instance with the same id. The old one ends in the background: that takes up to 100 ms, and it has
-    /// nothing to say any more.
+    /// A new instance with the same id. The old one ends in the background.
     fn replace_producer(&mut self) -> Result<(), LogError> {
         self.stage = Stage::Broken;
-        let old = std::mem::replace(&mut self.producer, producer(&self.config, &self.topics, &self.health)?);
-        thread::spawn(move || drop(old));
+        self.producer = producer(&self.config, &self.topics, &self.health)?;
         self.stage = Stage::New;
         Ok(())
     }
@@ -341,7 +339,8 @@ impl EpochWriter for KafkaWriter {
                     |location: Option<_>| location.map_or(&[][..], |location| batch.bytes(location));
                 let native = Record {
                     partition: record.partition as i32,
-                    timestamp: record.timestamp.0,
+                    // librdkafka takes 0 for "now": the first millisecond of 1970 becomes the second
+                    timestamp: if record.timestamp.0 == 0 { 1 } else { record.timestamp.0 },
                     key: record.key.map(|location| batch.bytes(location)),
                     value: record.value.map(|location| batch.bytes(location)),
                     headers: [headers(record.headers), headers(record.added_headers)],

@@ -195,6 +195,8 @@ pub fn address() -> String {
     std::env::var("TIDEGATE_TEST_KAFKA").expect("TIDEGATE_TEST_KAFKA is not set: run `cargo xtask test`")
 }
 
+// the wall clock makes names that an earlier run on the same broker did not use
+#[allow(clippy::disallowed_methods)]
 pub fn unique(test: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
@@ -221,7 +223,8 @@ impl Kafka {
             name: self.config.topics[topic as usize].clone(),
             partitions: PARTITIONS,
             replication_factor: 1,
-            retention_ms: (topic != Topic::State).then_some(86_400_000),
+            // for ever: records of the tests have timestamps of long ago
+            retention_ms: (topic != Topic::State).then_some(-1),
             compacted: topic == Topic::State,
         };
         Topic::ALL.map(spec).to_vec()

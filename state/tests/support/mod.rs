@@ -71,14 +71,21 @@ pub fn delete(key: &WindowKey) -> (Vec<u8>, Option<Vec<u8>>) {
     (raw_key, None)
 }
 
+/// Windows of the history; the first epoch opens all of them.
+const WINDOWS: u64 = 8000;
+
 /// Changes of a history's epoch: `None` deletes. A tenth of the epochs needs several batches.
 fn changes_of(epoch: u64) -> impl Iterator<Item = (WindowKey, Option<WindowState>)> {
     let mut random = Random(epoch);
-    let count = if epoch.is_multiple_of(10) { 2500 } else { random.below(300) };
-    (0..count).map(move |_| {
-        let key = key(random.below(2000));
-        let state = (!random.below(4).is_multiple_of(4)).then(|| state(random.below(100)));
-        (key, state)
+    let count = match epoch {
+        1 => WINDOWS,
+        _ if epoch.is_multiple_of(10) => 2500,
+        _ => random.below(300),
+    };
+    (0..count).map(move |number| {
+        let number = if epoch == 1 { number } else { random.below(WINDOWS) };
+        let open = epoch == 1 || random.below(4) > 0;
+        (key(number), open.then(|| state(random.below(100))))
     })
 }
 

@@ -19,7 +19,7 @@ use tidegate_core::{Epoch, TimestampMs};
 use crate::{
     ActorKind, AlertPhase, CheckpointPhase, Counter, Gauge, Histogram, Labels, Stage, StageMeter,
     TelemetryError,
-    families::{Family, UNLABELLED, by, counters, gauges, observe},
+    families::{Family, UNLABELLED, by, counters, counters_and_spare, gauges, observe},
     names::{self, Spec},
     process,
 };
@@ -27,6 +27,9 @@ use crate::{
 /// Upper bounds of the buckets of durations, in seconds: from a commit on a local log to a stuck one.
 const DURATION_BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Partitions beyond the configured number are counted too: the topic may have more than it should.
+const MAX_PARTITIONS: u32 = 1024;
 
 /// The cells and instruments behind [`Metrics`](super::Metrics).
 pub(super) struct Instruments {
@@ -104,7 +107,7 @@ impl Instruments {
         let meter = &provider.meter("tidegate");
         build_info(meter);
         process::register(meter);
-        let partitions = || by("partition", (0..labels.partitions).map(i64::from));
+        let partitions = || by("partition", (0..labels.partitions.max(MAX_PARTITIONS)).map(i64::from));
         let rules = || by("rule", labels.rules.iter().cloned());
         let rule_phases = labels.rules.iter().flat_map(|rule| {
             AlertPhase::ALL.iter().map(|phase| {
@@ -115,7 +118,12 @@ impl Instruments {
         let geo_build = gauges(meter, names::GEO_BUILD, UNLABELLED);
         geo_build.get(0).set(0.0);
         Ok(Self {
-            source_records: counters(meter, names::SOURCE_RECORDS, partitions()),
+            source_records: counters_and_spare(
+                meter,
+                names::SOURCE_RECORDS,
+                partitions(),
+                labels.partitions as usize,
+            ),
             sink_records: counters(meter, names::SINK_RECORDS, by("topic", labels.topics.iter().cloned())),
             bot_events: counters(meter, names::BOT_EVENTS, UNLABELLED),
             dead_letters: counters(meter, names::DEAD_LETTERS, by("reason", labels.reasons.iter().copied())),
@@ -153,7 +161,7 @@ fn provider(registry: &Registry, labels: &Labels) -> Result<SdkMeterProvider, Te
         .build()
         .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
     // the SDK would fold what is beyond 2000 series of a metric into one
-    let series = (labels.partitions as usize).max(labels.rules.len() * AlertPhase::ALL.len()).max(2000);
+    let series = (labels.partitions.max(MAX_PARTITIONS) as usize).max(labels.rules.len() * AlertPhase::ALL.len()).max(2000);
     Ok(SdkMeterProvider::builder()
         .with_reader(exporter)
         .with_view(move |_| Stream::builder().with_cardinality_limit(series).build().ok())
