@@ -6,7 +6,8 @@ mod support;
 
 use support::{events::Mix, kafka::Input, site::Site, verify, wait};
 
-const SPAN_MS: u64 = 10 * 60_000;
+/// Short, so that thresholds are passed.
+const SPAN_MS: u64 = 60_000;
 
 fn batch(mix: &mut Mix) -> Vec<Input> {
     (0..2000).map(|_| mix.next()).collect()

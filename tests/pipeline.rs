@@ -52,7 +52,7 @@ fn large_records(start: i64) -> Vec<Input> {
         record(1, "largest-that-fits", filled(150_000), start),
         record(2, "enriched-too-large", filled(250_000), start),
         record(3, "large-poison", filled(600_000).replace("page_view\"", "page_view"), start),
-        record(5, "largest-event", filled(1024 * 1024 - 39), start),
+        record(5, "largest-event", filled(1024 * 1024 - filled(0).len()), start),
     ]
 }
 

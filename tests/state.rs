@@ -32,7 +32,7 @@ fn feed(site: &Site, mix: &mut Mix) {
 fn goes_on_exactly(name: &str, rounds: usize, spoil: impl Fn(&Path, &mut Random)) {
     let site = Site::new(name, 2).order_free().create();
     let start = wait::now_ms() - 3 * 3_600_000;
-    let (mut mix, mut random) = (Mix::new(SEED, 2, start, 600_000), Random::new(SEED));
+    let (mut mix, mut random) = (Mix::new(SEED, 2, start, 60_000), Random::new(SEED));
     for round in 0..rounds {
         let daemon = site.run();
         feed(&site, &mut mix);
@@ -128,7 +128,7 @@ fn a_full_disk_stops_neither_the_pipeline_nor_the_windows() {
         return;
     };
     let start = wait::now_ms() - 3 * 3_600_000;
-    let mut mix = Mix::new(SEED, 2, start, 600_000);
+    let mut mix = Mix::new(SEED, 2, start, 60_000);
     let mut daemon: Daemon = site.run();
     feed(&site, &mut mix);
     disk.fill();

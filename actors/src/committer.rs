@@ -20,8 +20,9 @@ use tidegate_telemetry::{AlertPhase, CheckpointPhase, Metrics, Stage};
 use crate::{
     clock::Clock,
     credits::Credits,
-    messages::{Apply, BarrierMsg, CommitterMsg, Delta, Sealed, SupervisorMsg, WriterCommand},
+    messages::{BarrierMsg, CommitterMsg, Delta, Sealed, SupervisorMsg, WriterCommand},
     reader::Positions,
+    store::{Apply, StoreHandle},
     tally::Tally,
     window::own_record,
     writer::{COMMIT_DEADLINE, WriterHandle},
@@ -46,7 +47,7 @@ pub(crate) struct CommitterArgs {
     pub(crate) topics: Arc<TopicsFacts>,
     pub(crate) writer: WriterHandle,
     pub(crate) barrier: ActorRef<BarrierMsg>,
-    pub(crate) store: ActorRef<Apply>,
+    pub(crate) store: StoreHandle,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
     pub(crate) credits: Arc<Credits>,
     pub(crate) positions: Positions,
@@ -293,8 +294,7 @@ impl CommitterState {
         self.report_counts(&committed, &changes);
         self.report_phases(&committed, begun, phases);
         self.args.metrics.epoch_committed(epoch);
-        self.args.store.cast(Apply { epoch, changes, begun })?;
-        Ok(())
+        self.args.store.apply(Apply { epoch, changes, begun })
     }
 
     fn report_progress(&self, epoch: &OpenEpoch) {

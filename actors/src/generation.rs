@@ -25,15 +25,13 @@ use crate::{
     enrich::{EnrichArgs, EnrichWorker},
     filter::{FilterArgs, FilterWorker},
     geo_source::GeoSource,
-    messages::{
-        Apply, BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, SupervisorMsg, WindowMsg,
-    },
+    messages::{BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, SupervisorMsg, WindowMsg},
     partition::{Partition, PartitionArgs},
     pool::Pool,
     reader::{Positions, ReaderHandle, Route},
     recovery::{Plan, by_partition},
     settings::PipelineSettings,
-    store::{SharedCopy, StoreActor, StoreArgs},
+    store::{SharedCopy, StoreActor, StoreArgs, StoreHandle},
     window::{WindowActor, WindowArgs},
     writer::WriterHandle,
 };
@@ -78,7 +76,7 @@ pub(crate) struct Live {
     filter: Arc<Pool<FilterMsg>>,
     enrich: Arc<Pool<EnrichMsg>>,
     partitions: Vec<ActorRef<PartitionMsg>>,
-    store: ActorRef<Apply>,
+    store: StoreHandle,
     children: HashMap<ActorId, (Role, ActorCell)>,
 }
 
@@ -95,9 +93,14 @@ impl Live {
         let lag_positions: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
         writer.begin(number);
 
-        let store_args =
-            StoreArgs { copy: Arc::clone(&shared.copy), log: Arc::clone(&log), metrics: metrics.clone() };
-        let store = children.spawn(Part::Store, 0, StoreActor, store_args).await?;
+        let waiting = Arc::default();
+        let store_args = StoreArgs {
+            waiting: Arc::clone(&waiting),
+            copy: Arc::clone(&shared.copy),
+            log: Arc::clone(&log),
+            metrics: metrics.clone(),
+        };
+        let store = StoreHandle::new(children.spawn(Part::Store, 0, StoreActor, store_args).await?, waiting);
         let barrier_args = BarrierArgs {
             epoch,
             interval: settings.checkpoint_interval,
@@ -247,7 +250,7 @@ impl Live {
                 let _ = cell.kill_and_wait(Some(STOP_TIMEOUT)).await;
             }
         }
-        let _ = self.store.get_cell().drain_and_wait(Some(STOP_TIMEOUT)).await;
+        self.store.drain(STOP_TIMEOUT).await;
         for stage in Stage::ALL {
             self.shared.metrics.stage(*stage).queue().set(0);
         }

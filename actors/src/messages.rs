@@ -127,12 +127,10 @@ pub(crate) enum BarrierMsg {
     Drain,
 }
 
-/// To the store actor, from the committer.
-pub(crate) struct Apply {
-    pub(crate) epoch: Epoch,
-    pub(crate) changes: Vec<Arc<OutputBatch>>,
-    /// When the commit was begun.
-    pub(crate) begun: Instant,
+/// To the store actor, through its handle.
+pub(crate) enum StoreMsg {
+    /// From the committer: there are epochs to apply.
+    Wake,
 }
 
 /// To the pipeline's supervisor.

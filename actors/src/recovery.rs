@@ -29,6 +29,9 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CHANGELOG_TIMEOUT: Duration = Duration::from_secs(120);
+/// Kafka's cleaner may remove deletions of a compacted topic after a day (`delete.retention.ms`). A local copy
+/// older than this is not caught up but rebuilt: it could miss that a window was closed, and close it again.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(6 * 60 * 60);
 /// How long a daemon that was fenced waits for the owner record of another: the first epoch of every
 /// process writes one at once.
 const OWNER_WAIT: Duration = Duration::from_secs(5);
@@ -229,13 +232,15 @@ impl Recovery {
             tracing::warn!(%error, "local state copy cannot be written, going on without it");
             copy.store = None;
         }
+        copy.stale = false;
         let windows = replay.image.windows().collect::<Result<Vec<_>, _>>();
         windows.map_err(|error| RecoveryError::Refused(error.to_string()))
     }
 
     /// The changelog's image: on top of the local copy's, from where that ends, or from the beginning.
     fn replay(&self, copy: &LocalCopy) -> Result<Replay, RecoveryError> {
-        let base = copy.store.as_ref().and_then(|store| Some((store.base()?.clone(), store.image().ok()?)));
+        let fresh = copy.store.as_ref().filter(|_| !copy.stale);
+        let base = fresh.and_then(|store| Some((store.base()?.clone(), store.image().ok()?)));
         let from_begin = base.is_none();
         let (from, mut image) = match base {
             Some((base, image)) => (base.positions, image),
@@ -247,6 +252,12 @@ impl Recovery {
                 unreadable.get_or_insert((record.partition, record.offset, error));
             }
         })?;
+        let shorter = from.iter().zip(&positions).position(|(from, reached)| reached < from);
+        if let Some(partition) = shorter {
+            return Err(RecoveryError::Refused(format!(
+                "partition {partition} of the state topic is shorter than it was: was the topic created anew? Restore it, or start anew: delete the group's offsets, the state topic and the state directory"
+            )));
+        }
         match unreadable {
             None => Ok(Replay { image, positions, from_begin }),
             Some((partition, offset, error)) => Err(RecoveryError::Refused(format!(
@@ -331,6 +342,8 @@ fn open_store(copy: &mut LocalCopy) -> StoreFacts {
     }
     // an open store without a base is as good as none
     copy.store = None;
+    let age = copy.dir.store_written_at().and_then(|written_at| written_at.elapsed().ok());
+    copy.stale = age.is_some_and(|age| age > CATCH_UP_WITHIN);
     match Store::open(&copy.dir) {
         Ok(Opened::At(store)) => {
             let facts = store.base().map_or(StoreFacts::Missing, |base| StoreFacts::At { epoch: base.epoch });

@@ -1,9 +1,12 @@
 //! Keeps the local copy of the window state: applies each committed epoch to sled.
 //!
 //! The copy only makes a restart fast. When the disk fails, the pipeline goes on without it, and the next
-//! recovery rebuilds it from the changelog.
+//! recovery rebuilds it from the changelog. When the disk is slow, epochs are merged: what waits is at most one
+//! row for each window, not one for each window and epoch.
 
 use std::{
+    collections::BTreeMap,
+    mem,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -15,7 +18,7 @@ use tidegate_log::{Log, OutputBatch, Topic};
 use tidegate_state::{StateDir, Store};
 use tidegate_telemetry::{CheckpointPhase, Metrics};
 
-use crate::messages::Apply;
+use crate::messages::StoreMsg;
 
 /// How often to note how far the changelog is surely included, so that catching up never reads much.
 const NOTE_POSITIONS_EVERY: Duration = Duration::from_secs(30);
@@ -25,13 +28,55 @@ const OFFSETS_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct LocalCopy {
     pub(crate) dir: StateDir,
     pub(crate) store: Option<Store>,
+    /// It was last written to so long ago that it can only be used as it is, or rebuilt.
+    pub(crate) stale: bool,
 }
 
 pub(crate) type SharedCopy = Arc<Mutex<LocalCopy>>;
 
+/// A committed epoch to apply.
+pub(crate) struct Apply {
+    pub(crate) epoch: Epoch,
+    pub(crate) changes: Vec<Arc<OutputBatch>>,
+    /// When the commit was begun.
+    pub(crate) begun: Instant,
+}
+
+/// A cheap handle of the store actor.
+#[derive(Clone)]
+pub(crate) struct StoreHandle {
+    actor: ActorRef<StoreMsg>,
+    waiting: Waiting,
+}
+
+/// Epochs that are to be applied, oldest first.
+type Waiting = Arc<Mutex<Vec<Apply>>>;
+
+impl StoreHandle {
+    pub(crate) fn new(actor: ActorRef<StoreMsg>, waiting: Waiting) -> Self {
+        Self { actor, waiting }
+    }
+
+    /// Hands over a committed epoch.
+    ///
+    /// # Errors
+    /// If the actor is gone.
+    pub(crate) fn apply(&self, apply: Apply) -> Result<(), ActorProcessingErr> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(apply);
+        Ok(self.actor.cast(StoreMsg::Wake)?)
+    }
+
+    /// Waits until all that was handed over is applied, and ends the actor.
+    pub(crate) async fn drain(&self, timeout: Duration) {
+        // an error means that it is dead already
+        let _ = self.actor.get_cell().drain_and_wait(Some(timeout)).await;
+    }
+}
+
 pub(crate) struct StoreActor;
 
 pub(crate) struct StoreArgs {
+    pub(crate) waiting: Waiting,
     pub(crate) copy: SharedCopy,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) metrics: Metrics,
@@ -45,13 +90,13 @@ pub(crate) struct StoreState {
 }
 
 impl Actor for StoreActor {
-    type Msg = Apply;
+    type Msg = StoreMsg;
     type State = StoreState;
     type Arguments = StoreArgs;
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<Apply>,
+        _myself: ActorRef<StoreMsg>,
         args: StoreArgs,
     ) -> Result<StoreState, ActorProcessingErr> {
         Ok(StoreState { args, noted_at: Instant::now(), noted: None })
@@ -59,16 +104,18 @@ impl Actor for StoreActor {
 
     async fn handle(
         &self,
-        _myself: ActorRef<Apply>,
-        apply: Apply,
+        _myself: ActorRef<StoreMsg>,
+        StoreMsg::Wake: StoreMsg,
         state: &mut StoreState,
     ) -> Result<(), ActorProcessingErr> {
         fail_point!("store");
-        let positions = state.positions_before(apply.begun);
+        let waiting = mem::take(&mut *state.args.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(last) = waiting.last() else { return Ok(()) };
+        let (epoch, positions) = (last.epoch, state.positions_before(last.begun));
         let copy = Arc::clone(&state.args.copy);
         let metrics = state.args.metrics.clone();
         tokio::task::spawn_blocking(move || {
-            apply_to(&copy, apply.epoch, &apply.changes, positions.as_deref(), &metrics);
+            apply_to(&copy, epoch, &merge(&waiting), positions.as_deref(), &metrics);
         })
         .await?;
         state.note_positions().await;
@@ -97,17 +144,19 @@ impl StoreState {
     }
 }
 
+type Row = (Vec<u8>, Option<Vec<u8>>);
+
 fn apply_to(
     copy: &Mutex<LocalCopy>,
     epoch: Epoch,
-    changes: &[Arc<OutputBatch>],
+    rows: &[Row],
     positions: Option<&[NextOffset]>,
     metrics: &Metrics,
 ) {
     let started = Instant::now();
     let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(store) = &mut copy.store else { return };
-    match store.apply(epoch, &rows(changes), positions) {
+    match store.apply(epoch, rows, positions) {
         Ok(()) => {
             metrics.checkpoint_duration(CheckpointPhase::Store).record(started.elapsed());
             metrics.state_bytes().set(store.size_on_disk() as f64);
@@ -120,13 +169,42 @@ fn apply_to(
     }
 }
 
-fn rows(changes: &[Arc<OutputBatch>]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-    changes
-        .iter()
-        .flat_map(|batch| batch.records.iter().map(move |record| (batch, record)))
+/// The last value of each key.
+fn merge(waiting: &[Apply]) -> Vec<Row> {
+    let batches = waiting.iter().flat_map(|apply| &apply.changes);
+    let changes = batches.flat_map(|batch| batch.records.iter().map(move |record| (batch, record)));
+    let last: BTreeMap<&[u8], Option<&[u8]>> = changes
         .filter_map(|(batch, record)| {
-            let key = batch.bytes(record.key?).to_vec();
-            Some((key, record.value.map(|value| batch.bytes(value).to_vec())))
+            Some((batch.bytes(record.key?), record.value.map(|value| batch.bytes(value))))
         })
-        .collect()
+        .collect();
+    last.into_iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::TimestampMs;
+    use tidegate_log::Span;
+
+    use super::*;
+    use crate::window::own_record;
+
+    fn change(key: &[u8], value: Option<&[u8]>) -> Arc<OutputBatch> {
+        let mut batch = OutputBatch::default();
+        let key = Span::push(&mut batch.arena, key);
+        let value = value.map(|value| Span::push(&mut batch.arena, value));
+        batch.records.push(own_record(Topic::State, 0, TimestampMs(0), key, value));
+        Arc::new(batch)
+    }
+
+    #[test]
+    fn epochs_that_wait_are_merged_and_the_last_change_of_a_key_counts() {
+        let epoch = |number, changes| Apply { epoch: Epoch(number), changes, begun: Instant::now() };
+        let waiting = [
+            epoch(1, vec![change(b"a", Some(b"1")), change(b"b", Some(b"1"))]),
+            epoch(2, vec![change(b"a", None), change(b"c", Some(b"2"))]),
+        ];
+        let row = |key: &[u8], value: Option<&[u8]>| (key.to_vec(), value.map(<[u8]>::to_vec));
+        assert_eq!(merge(&waiting), [row(b"a", None), row(b"b", Some(b"1")), row(b"c", Some(b"2"))]);
+    }
 }

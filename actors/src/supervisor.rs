@@ -79,7 +79,7 @@ impl Actor for Supervisor {
         let shared = Shared {
             settings,
             log,
-            copy: Arc::new(Mutex::new(LocalCopy { dir: state_dir, store: None })),
+            copy: Arc::new(Mutex::new(LocalCopy { dir: state_dir, store: None, stale: false })),
             geo,
             metrics,
             clock: Clock::start(),

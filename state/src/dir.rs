@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use crate::StateError;
@@ -63,6 +64,13 @@ impl StateDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// When the store was last written to, if there is one. Opening it writes to it too, so ask before.
+    #[must_use]
+    pub fn store_written_at(&self) -> Option<SystemTime> {
+        let written_at = |file: fs::DirEntry| file.metadata().ok()?.modified().ok();
+        fs::read_dir(self.store_path()).ok()?.flatten().filter_map(written_at).max()
     }
 
     pub(crate) fn store_path(&self) -> PathBuf {
