@@ -188,7 +188,7 @@ fn generated_traffic_flows_through_and_raises_alerts() {
 
 #[test]
 fn a_broker_that_is_not_there_is_an_unavailable_service() {
-    let nowhere = Kafka { bootstrap: support::site::free_address().to_string() };
+    let nowhere = Kafka::at(support::site::free_address().to_string());
     let site = Site::at(nowhere, "nowhere", 1);
     site.write_config();
     for command in [&["check"][..], &["topics", "plan"], &["topics", "apply"]] {

@@ -60,3 +60,48 @@ fn a_second_daemon_on_the_same_state_directory_refuses_to_start_and_the_first_go
     first.stop();
     verify::outputs(&site, &[]);
 }
+
+#[test]
+fn a_daemon_that_slept_through_its_replacement_writes_nothing_more() {
+    let site = Site::new("zombie", 4).order_free().create();
+    let start = wait::now_ms() - 3 * 3_600_000;
+    let mut mix = Mix::new(12, 4, start, SPAN_MS);
+    let first = site.run();
+    let watch = site.committed_watch();
+    site.write(&batch(&mut mix));
+    wait::until_true("the first epoch", || watch.offsets().is_some_and(|now| now.iter().sum::<i64>() > 0));
+    first.signal("STOP");
+
+    let sibling = site.sibling();
+    let second = sibling.run();
+    site.write(&batch(&mut mix));
+    site.await_caught_up();
+    first.signal("CONT");
+    site.write(&batch(&mut mix));
+    first.wait_exit_code(1);
+    site.write_sentinels(start + 60 * 60_000);
+    site.await_caught_up();
+    second.stop();
+    verify::outputs(&site, &[]);
+}
+
+/// The client reports a transaction that timed out in the same words as a takeover.
+#[test]
+fn a_transaction_that_timed_out_is_not_taken_for_a_takeover() {
+    let site = Site::new("timeout", 2).order_free();
+    let site = site.set(r#"kafka.properties."transaction.timeout.ms""#, r#""2000""#).create();
+    let start = wait::now_ms() - 3 * 3_600_000;
+    let mut mix = Mix::new(13, 2, start, SPAN_MS);
+    // brokers look for transactions that timed out every ten seconds
+    let mut daemon = site.run_with_failpoints("before_commit=3*off->1*sleep(15000)->off");
+    for _ in 0..8 {
+        site.write(&batch(&mut mix));
+        site.await_caught_up();
+    }
+    site.write_sentinels(start + 60 * 60_000);
+    site.await_caught_up();
+    daemon.assert_running();
+    assert!(daemon.metrics().sum("tidegate_restarts_total", &[]) >= 1, "the transaction did not time out");
+    daemon.stop();
+    verify::outputs(&site, &[]);
+}

@@ -158,3 +158,41 @@ fn an_output_topic_of_another_partition_count_is_written_by_key() {
         processed.iter().filter(|record| record.key.is_none()).map(|record| record.partition).collect();
     assert_eq!(without_key, [0, 1, 2], "without a key: the number of the input partition");
 }
+
+#[test]
+fn field_paths_and_bot_patterns_are_those_of_the_configuration() {
+    let site = Site::new("paths", 1)
+        .set("event.event_type", r#"["meta.kind", "kind"]"#)
+        .set("event.timestamp", r#"["meta.at"]"#)
+        .set("event.service", r#"["origin"]"#)
+        .set("event.ip", r#"["client.address"]"#)
+        .set("event.user_agent", r#"["client.agent"]"#)
+        .set("filter.categories", r#"["ai"]"#)
+        .set("filter.patterns", r#"["acme-probe/[0-9]"]"#)
+        .create();
+    let now = wait::now_ms();
+    let from = |agent: &str| {
+        let client = format!(r#"{{"address":"175.16.199.1","agent":"{agent}"}}"#);
+        format!(r#"{{"meta":{{"kind":"view","at":{now}}},"client":{client}}}"#)
+    };
+    let forwarded = [from("Firefox"), from("Googlebot/2.1"), r#"{"meta":7,"kind":"view"}"#.to_owned()];
+    let bots = [from("Acme-Probe/2"), from("GPTBot/1.2")];
+    let dead = [r#"{"event_type":"view"}"#, r#"{"kind":"error","origin":17}"#].map(str::to_owned);
+    let all = forwarded.iter().chain(&bots).chain(&dead);
+    site.write(&all.map(|value| record(0, "user", value.as_str(), now)).collect::<Vec<_>>());
+    let daemon = site.run();
+    site.await_caught_up();
+    daemon.stop();
+
+    let values_of = |topic: &str| -> Vec<String> {
+        let found = site.kafka.dump(topic).into_iter();
+        found.map(|found| String::from_utf8(found.value.unwrap()).unwrap()).collect()
+    };
+    let geo = [r#"{"country":"CN"}"#, r#"{"country":"CN"}"#, "null"];
+    let enriched = forwarded
+        .iter()
+        .zip(geo)
+        .map(|(value, geo)| format!("{},\"geo\":{geo}}}", value.strip_suffix('}').unwrap()));
+    assert_eq!(values_of(&site.topics.processed), enriched.collect::<Vec<_>>());
+    assert_eq!(values_of(&site.topics.dead_letters), dead);
+}

@@ -22,8 +22,8 @@ fn survives_a_panic_at(point: &str, actor: Option<&str>) {
     let start = wait::now_ms() - 3 * 3_600_000;
     let mut daemon = site.run_with_failpoints(&format!("{point}=5*off->1*panic->off"));
     let mut mix = Mix::new(7, 4, start, SPAN_MS);
-    for _ in 0..25 {
-        site.write(&(0..400).map(|_| mix.next()).collect::<Vec<Input>>());
+    for _ in 0..15 {
+        site.write(&(0..600).map(|_| mix.next()).collect::<Vec<Input>>());
         site.await_caught_up();
     }
     site.write_sentinels(start + 60 * 60_000);

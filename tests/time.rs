@@ -127,3 +127,28 @@ fn late_is_what_comes_when_its_window_and_the_allowed_lateness_are_over() {
     assert_eq!(metrics.sum("tidegate_late_events_total", &[("rule", "high-error-rate")]), 7);
     assert_eq!(metrics.sum("tidegate_late_events_total", &[("rule", "sliding")]), 20 + 2 * 7);
 }
+
+#[test]
+fn what_was_late_before_a_crash_is_late_after_it() {
+    let site = Site::new("memory", 2).set("time.idle_after", r#""10m""#).create();
+    let start = an_hour_ago();
+    let daemon = site.run();
+    site.write(&errors(0, 60, start));
+    site.write_sentinels(start + 2 * MINUTE + 5000);
+    site.await_caught_up();
+    let on_time = site.kafka.end_offsets(&site.topics.raw);
+    daemon.kill();
+
+    let daemon = site.run();
+    site.write(&errors(1, 60, start));
+    site.await_caught_up();
+    wait::until_true("the counters to show the last epoch", || {
+        daemon.metrics().sum("tidegate_late_events_total", &[]) == 60
+    });
+    daemon.stop();
+    let phases = [
+        Phase { until: on_time, watermark: None },
+        Phase { until: vec![i64::MAX; 2], watermark: Some(start + 2 * MINUTE) },
+    ];
+    verify::outputs(&site, &phases);
+}

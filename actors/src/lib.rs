@@ -8,7 +8,7 @@
 //!                 └────────────────▶ committer ──▶ store
 //! barrier ──▶ partition ×P           committer ──▶ barrier
 //! ```
-//! What travels is in [`messages`] and [`job`]; who lives how long is in [`generation`] and [`supervisor`].
+//! What travels is in `messages.rs` and `job.rs`; who lives how long is in `generation.rs` and `supervisor.rs`.
 
 mod barrier;
 mod clock;

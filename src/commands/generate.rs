@@ -8,9 +8,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
+use tidegate_actors::Clock;
 use tidegate_core::TimestampMs;
 use tidegate_log::{LogError, Topic, kafka::PlainProducer};
 
@@ -143,7 +144,7 @@ struct Generator {
 
 impl Generator {
     fn new(producer: PlainProducer, seed: u64, plan: Plan) -> Self {
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let now_ms = Clock::start().now().0;
         let (start_ms, rate) = match plan {
             Plan::Paced { rate, .. } => (now_ms, rate),
             Plan::AtOnce { events } => {

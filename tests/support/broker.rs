@@ -1,7 +1,7 @@
 //! A broker of a test's own, which may be killed.
 
 use std::{
-    env,
+    env, fs,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -23,7 +23,7 @@ impl Broker {
     pub fn new() -> Self {
         let address = free_address();
         let dir = tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().unwrap();
-        Self { kafka: Kafka { bootstrap: address.to_string() }, address, dir, process: None }
+        Self { kafka: Kafka::at(address.to_string()), address, dir, process: None }
     }
 
     /// Starts it; [`Self::wait_up`] waits for it.
@@ -32,7 +32,7 @@ impl Broker {
         command.args(["kafka", "--with-stdin", "--port", &self.address.port().to_string(), "--dir"]);
         command.arg(self.dir.path()).env_remove("TIDEGATE_TEST_KAFKA");
         // the broker ends with this process: its standard input closes
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(fs::File::create(self.log()).unwrap());
         self.process = Some(command.spawn().unwrap());
     }
 
@@ -40,7 +40,7 @@ impl Broker {
     pub fn wait_up(&mut self) {
         wait::until_true("the broker to start", || {
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "the broker ended: see broker.log in {}", self.dir.path().display());
+            assert!(ended.is_none(), "no broker: {}", fs::read_to_string(self.log()).unwrap());
             self.answers()
         });
     }
@@ -52,6 +52,25 @@ impl Broker {
         process.kill().unwrap();
         process.wait().unwrap();
         wait::until_true("the killed broker to be gone", || !self.answers());
+    }
+
+    /// Stops it in the middle of whatever it does, or lets it go on: `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = fs::read_to_string(self.dir.path().join("broker.pid")).unwrap();
+        let in_container =
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.contains("docker"));
+        let signal = format!("-{name}");
+        let done = if in_container {
+            let container = format!("tidegate-kafka-{}", self.address.port());
+            Command::new("docker").args(["kill", "--signal", name, &container]).status()
+        } else {
+            Command::new("kill").args([&signal, &pid]).status()
+        };
+        assert!(done.unwrap().success(), "cannot send {name} to the broker, process {pid}");
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("xtask.log")
     }
 
     fn answers(&self) -> bool {

@@ -27,10 +27,6 @@ impl Daemon {
         Self { child: command.spawn().unwrap(), http, log }
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Status and text of a page.
     pub fn get(&self, path: &str) -> Option<http::Answer> {
         http::get(self.http, path)
@@ -77,8 +73,13 @@ impl Daemon {
 
     /// SIGTERM.
     pub fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        self.signal("TERM");
+    }
+
+    /// Any signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
     }
 
     /// Waits for the process to end.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -60,9 +60,11 @@ impl Record {
 }
 
 /// A cluster.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Kafka {
     pub bootstrap: String,
+    /// For questions about topics.
+    asker: Arc<OnceLock<BaseConsumer>>,
 }
 
 impl Kafka {
@@ -72,9 +74,18 @@ impl Kafka {
     /// Without one.
     pub fn from_env() -> Self {
         match std::env::var("TIDEGATE_TEST_KAFKA") {
-            Ok(bootstrap) if !bootstrap.is_empty() => Self { bootstrap },
+            Ok(bootstrap) if !bootstrap.is_empty() => Self::at(bootstrap),
             _ => panic!("TIDEGATE_TEST_KAFKA is not set: run `cargo xtask test`"),
         }
+    }
+
+    /// A cluster that may be up or not.
+    pub fn at(bootstrap: String) -> Self {
+        Self { bootstrap, asker: Arc::default() }
+    }
+
+    fn asker(&self) -> &BaseConsumer {
+        self.asker.get_or_init(|| self.consumer("unused", "read_uncommitted"))
     }
 
     fn client(&self) -> ClientConfig {
@@ -102,8 +113,7 @@ impl Kafka {
 
     /// Partitions of a topic that exists.
     pub fn partitions(&self, topic: &str) -> i32 {
-        let consumer = self.consumer("unused", "read_uncommitted");
-        let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT).unwrap();
+        let metadata = self.asker().fetch_metadata(Some(topic), CALL_TIMEOUT).unwrap();
         let count = metadata.topics()[0].partitions().len() as i32;
         assert!(count > 0, "there is no topic {topic}");
         count
@@ -111,16 +121,14 @@ impl Kafka {
 
     /// Whether a topic exists.
     pub fn has_topic(&self, topic: &str) -> bool {
-        let consumer = self.consumer("unused", "read_uncommitted");
-        let metadata = consumer.fetch_metadata(None, CALL_TIMEOUT).unwrap();
+        let metadata = self.asker().fetch_metadata(None, CALL_TIMEOUT).unwrap();
         metadata.topics().iter().any(|known| known.name() == topic)
     }
 
     /// The high watermarks of a topic's partitions.
     pub fn end_offsets(&self, topic: &str) -> Vec<i64> {
-        let consumer = self.consumer("unused", "read_uncommitted");
         (0..self.partitions(topic))
-            .map(|partition| consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT).unwrap().1)
+            .map(|partition| self.asker().fetch_watermarks(topic, partition, CALL_TIMEOUT).unwrap().1)
             .collect()
     }
 
@@ -160,25 +168,15 @@ impl Kafka {
         records
     }
 
-    /// What `group` has committed for a topic, by partition: offset and metadata. `None` while the broker does
-    /// not answer.
-    pub fn try_committed(
-        &self,
-        group: &str,
-        topic: &str,
-        partitions: i32,
-    ) -> Option<Vec<Option<(i64, String)>>> {
-        // a stable answer would wait for the open transaction
-        committed(&self.consumer(group, "read_uncommitted"), topic, partitions)
-    }
-
-    /// As [`Self::try_committed`], with patience.
+    /// What `group` has committed for a topic, by partition: offset and metadata.
     pub fn committed(&self, group: &str, topic: &str, partitions: i32) -> Vec<Option<(i64, String)>> {
-        super::wait::until("the committed offsets", || self.try_committed(group, topic, partitions))
+        let watch = self.committed_watch(group, topic, partitions);
+        super::wait::until("the committed offsets", || watch.committed())
     }
 
     /// Asks for committed offsets again and again over one connection.
     pub fn committed_watch(&self, group: &str, topic: &str, partitions: i32) -> CommittedWatch {
+        // a stable answer would wait for the open transaction
         let consumer = self.consumer(group, "read_uncommitted");
         CommittedWatch { consumer, topic: topic.to_owned(), partitions }
     }
@@ -243,24 +241,28 @@ pub struct CommittedWatch {
 impl CommittedWatch {
     /// The committed offsets by partition, 0 where there is none; `None` while the broker does not answer.
     pub fn offsets(&self) -> Option<Vec<i64>> {
-        let committed = committed(&self.consumer, &self.topic, self.partitions)?;
-        Some(committed.into_iter().map(|offset| offset.map_or(0, |(offset, _)| offset)).collect())
+        Some(
+            self.committed()?
+                .into_iter()
+                .map(|committed| committed.map_or(0, |(offset, _)| offset))
+                .collect(),
+        )
     }
-}
 
-fn committed(consumer: &BaseConsumer, topic: &str, partitions: i32) -> Option<Vec<Option<(i64, String)>>> {
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition_range(topic, 0, partitions - 1);
-    let answer = consumer.committed_offsets(asked, CALL_TIMEOUT).ok()?;
-    let one = |partition| {
-        let element = answer.find_partition(topic, partition)?;
-        element.error().ok()?;
-        Some(match element.offset() {
-            Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
-            _ => None,
-        })
-    };
-    (0..partitions).map(one).collect()
+    fn committed(&self) -> Option<Vec<Option<(i64, String)>>> {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range(&self.topic, 0, self.partitions - 1);
+        let answer = self.consumer.committed_offsets(asked, CALL_TIMEOUT).ok()?;
+        let one = |partition| {
+            let element = answer.find_partition(&self.topic, partition)?;
+            element.error().ok()?;
+            Some(match element.offset() {
+                Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
+                _ => None,
+            })
+        };
+        (0..self.partitions).map(one).collect()
+    }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

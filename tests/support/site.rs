@@ -5,7 +5,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use tempfile::TempDir;
@@ -14,7 +17,7 @@ use super::{
     daemon::Daemon,
     events::sentinels,
     geo,
-    kafka::{CommittedWatch, Input, Kafka, Record},
+    kafka::{CommittedWatch, Input, Kafka, Producer, Record},
     oracle::Job,
     wait::{now_ms, until_true},
 };
@@ -62,6 +65,8 @@ pub struct Site {
     pub state_dir: PathBuf,
     dir: TempDir,
     settings: Vec<(String, String)>,
+    producer: OnceLock<Producer>,
+    watch: OnceLock<CommittedWatch>,
     starts: AtomicU32,
     /// A second site on the topics of another leaves them to it.
     owns_topics: bool,
@@ -90,6 +95,8 @@ impl Site {
             state_dir: dir.path().join("state"),
             dir,
             settings: Vec::new(),
+            producer: OnceLock::new(),
+            watch: OnceLock::new(),
             starts: AtomicU32::new(0),
             owns_topics: true,
         };
@@ -222,7 +229,7 @@ impl Site {
 
     /// Writes records into the input topic.
     pub fn write<'a>(&self, inputs: impl IntoIterator<Item = &'a Input>) {
-        self.kafka.producer().write(&self.topics.raw, inputs);
+        self.producer.get_or_init(|| self.kafka.producer()).write(&self.topics.raw, inputs);
     }
 
     /// Writes an event on each partition that moves the watermark to `timestamp` − `max_disorder`.
@@ -238,7 +245,7 @@ impl Site {
     /// Waits until all that was written is committed.
     pub fn await_caught_up(&self) {
         let ends = self.kafka.end_offsets(&self.topics.raw);
-        let watch = self.committed_watch();
+        let watch = self.watch.get_or_init(|| self.committed_watch());
         until_true("the daemon to commit the whole input", || watch.offsets().is_some_and(|now| now == ends));
     }
 

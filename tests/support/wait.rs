@@ -6,7 +6,7 @@ use std::{
 };
 
 /// How long anything may take on a slow and busy machine before the test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -31,6 +31,7 @@ pub fn until_true(what: &str, mut ask: impl FnMut() -> bool) {
 }
 
 /// The wall clock in milliseconds since the epoch.
+#[allow(clippy::disallowed_methods, reason = "the tests' own clock")]
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }

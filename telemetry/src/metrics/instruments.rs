@@ -161,7 +161,9 @@ fn provider(registry: &Registry, labels: &Labels) -> Result<SdkMeterProvider, Te
         .build()
         .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
     // the SDK would fold what is beyond 2000 series of a metric into one
-    let series = (labels.partitions.max(MAX_PARTITIONS) as usize).max(labels.rules.len() * AlertPhase::ALL.len()).max(2000);
+    let series = (labels.partitions.max(MAX_PARTITIONS) as usize)
+        .max(labels.rules.len() * AlertPhase::ALL.len())
+        .max(2000);
     Ok(SdkMeterProvider::builder()
         .with_reader(exporter)
         .with_view(move |_| Stream::builder().with_cardinality_limit(series).build().ok())
