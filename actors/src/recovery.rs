@@ -27,6 +27,8 @@ use crate::{
     writer::WriterHandle,
 };
 
+/// Finding the broker; short, so that whoever asks soon hears why it does not work.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CHANGELOG_TIMEOUT: Duration = Duration::from_secs(120);
 /// Kafka's cleaner may remove deletions of a compacted topic after a day (`delete.retention.ms`). A local copy
@@ -108,7 +110,7 @@ impl Recovery {
         if remains.was_owner {
             self.check_owner(remains.fenced)?;
         }
-        let topics = Arc::new(self.log.topics(TIMEOUT)?);
+        let topics = Arc::new(self.log.topics(CONNECT_TIMEOUT)?);
         self.check_key_groups(&topics)?;
         // the reader connects while the writer does: both take as long
         let (taken, reader) = thread::scope(|scope| {

@@ -12,7 +12,6 @@ pub mod logs;
 mod metrics;
 mod names;
 mod process;
-mod rate_limit;
 mod stage;
 mod status;
 
@@ -20,6 +19,5 @@ pub use cells::{Counter, Gauge, Histogram, Level};
 pub use error::TelemetryError;
 pub use labels::{ActorKind, AlertPhase, CheckpointPhase, Labels, Stage};
 pub use metrics::Metrics;
-pub use rate_limit::RateLimit;
 pub use stage::StageMeter;
 pub use status::{Phase, Status};
