@@ -18,12 +18,14 @@ const SPAN_MS: u64 = 60_000;
 /// One panic at a point that is hit by messages, after the first few of them. The process lives on, and nothing
 /// of it is seen in the outputs.
 fn survives_a_panic_at(point: &str, actor: Option<&str>) {
-    let site = Site::new(point, 4).order_free().create();
+    let site = Site::new(point, 4).order_free().set("checkpoint.interval", r#""300ms""#).create();
     let start = wait::now_ms() - 3 * 3_600_000;
-    let mut daemon = site.run_with_failpoints(&format!("{point}=5*off->1*panic->off"));
     let mut mix = Mix::new(7, 4, start, SPAN_MS);
-    for _ in 0..15 {
-        site.write(&(0..600).map(|_| mix.next()).collect::<Vec<Input>>());
+    // a backlog and long epochs, so that the panic meets a transaction with records in it
+    site.write(&(0..40_000).map(|_| mix.next()).collect::<Vec<Input>>());
+    let mut daemon = site.run_with_failpoints(&format!("{point}=8*off->1*panic->off"));
+    for _ in 0..10 {
+        site.write(&(0..200).map(|_| mix.next()).collect::<Vec<Input>>());
         site.await_caught_up();
     }
     site.write_sentinels(start + 60 * 60_000);

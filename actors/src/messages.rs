@@ -153,6 +153,10 @@ pub(crate) enum SupervisorMsg {
     WatchOwner,
     /// From the task that looked: it does.
     TakenOver,
+    /// A timer of its own: time to see whether the input has more partitions.
+    WatchInput,
+    /// From the task that looked: it has.
+    InputGrew { generation: Generation },
     /// From the barrier: all that was in flight is committed.
     Drained,
     /// From outside: stop cleanly.

@@ -14,7 +14,7 @@ use std::{
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tidegate_core::{Epoch, Generation, NextOffset};
-use tidegate_log::LogError;
+use tidegate_log::{LogError, Topic};
 use tidegate_supervision::{Backoff, Failure, Part, Response, RestartBudget, Rollback, respond};
 use tidegate_telemetry::{ActorKind, Phase, Status};
 use tokio::sync::{oneshot, watch};
@@ -38,6 +38,9 @@ pub(crate) struct Supervisor;
 
 /// How often a daemon that commits nothing looks whether it still owns its id.
 const WATCH_OWNER_EVERY: Duration = Duration::from_secs(5);
+/// How often to look for new partitions of the input.
+const WATCH_INPUT_EVERY: Duration = Duration::from_secs(30);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the supervisor is doing.
 enum Stage {
@@ -97,6 +100,7 @@ impl Actor for Supervisor {
         let budget = RestartBudget::new(shared.settings.max_restarts, shared.settings.restart_window);
         myself.cast(SupervisorMsg::Recover)?;
         myself.send_after(WATCH_OWNER_EVERY, || SupervisorMsg::WatchOwner);
+        myself.send_after(WATCH_INPUT_EVERY, || SupervisorMsg::WatchInput);
         Ok(SupervisorState {
             shared,
             recovery,
@@ -132,17 +136,23 @@ impl Actor for Supervisor {
             SupervisorMsg::WriterHung { generation } if generation == state.generation => {
                 state.failed(Failure::WriterHung, Some(Part::Committer), "a commit did not come back".into());
             }
-            SupervisorMsg::LogFailed { .. }
-            | SupervisorMsg::ThreadPanicked { .. }
-            | SupervisorMsg::WriterHung { .. } => {}
             SupervisorMsg::BatchBlamed { partition } => {
                 state.spend(format!("a worker crashed on a batch of partition {partition}"));
             }
             SupervisorMsg::Progress { epoch, committed } => state.progress(epoch, committed),
             SupervisorMsg::WatchOwner => state.watch_owner(&myself),
             SupervisorMsg::TakenOver => state.end(ending(RecoveryError::TakenOver)),
+            SupervisorMsg::WatchInput => state.watch_input(&myself),
+            SupervisorMsg::InputGrew { generation } if generation == state.generation => {
+                state.failed(Failure::InputGrew, None, "the input topic has more partitions".into());
+            }
             SupervisorMsg::Drained => state.drained().await,
             SupervisorMsg::Shutdown => state.shut_down().await,
+            // of a generation that has ended
+            SupervisorMsg::InputGrew { .. }
+            | SupervisorMsg::LogFailed { .. }
+            | SupervisorMsg::ThreadPanicked { .. }
+            | SupervisorMsg::WriterHung { .. } => {}
         }
         Ok(())
     }
@@ -211,7 +221,11 @@ impl SupervisorState {
             return;
         }
         let response = respond(failure);
-        tracing::error!(cause, ?response, generation = %self.generation, "pipeline failed");
+        if failure == Failure::InputGrew {
+            tracing::info!(cause, "starting anew");
+        } else {
+            tracing::error!(cause, ?response, generation = %self.generation, "pipeline failed");
+        }
         if let Some(part) = part {
             self.shared.metrics.restarts(actor_kind(part)).add(1);
         }
@@ -272,6 +286,21 @@ impl SupervisorState {
             let result = run_recovery(recovery, pause, ended, remains, next).await;
             let _ = supervisor.cast(SupervisorMsg::Recovered(Box::new(result)));
         });
+    }
+
+    /// Partitions are assigned by hand, so a new one would never be read without a look.
+    fn watch_input(&self, myself: &ActorRef<SupervisorMsg>) {
+        if let Stage::Running(live) = &self.stage {
+            let (log, myself, generation) = (Arc::clone(&self.shared.log), myself.clone(), self.generation);
+            let known = live.began_at.len();
+            tokio::task::spawn_blocking(move || {
+                // a log that does not answer is noticed elsewhere
+                if log.offsets(Topic::Raw, true, WATCH_TIMEOUT).is_ok_and(|now| now.len() > known) {
+                    let _ = myself.cast(SupervisorMsg::InputGrew { generation });
+                }
+            });
+        }
+        myself.send_after(WATCH_INPUT_EVERY, || SupervisorMsg::WatchInput);
     }
 
     async fn recovered(&mut self, result: Result<Plan, RecoveryError>) {

@@ -73,6 +73,8 @@ pub enum Failure {
     LogUnavailable,
     /// The writer was fenced, by another daemon or by a timeout of its transaction.
     Fenced,
+    /// No failure: the input topic has partitions that this generation does not read.
+    InputGrew,
     /// A call that takes no time limit did not come back.
     WriterHung,
     /// An error that trying again cannot cure.
@@ -114,7 +116,9 @@ pub fn respond(failure: Failure) -> Response {
     match failure {
         Failure::Crashed(part) if part.is_stateless() => Response::ReplaceWorker,
         Failure::Crashed(_) => Response::NewGeneration { rollback: Rollback::Short, spends: true },
-        Failure::LogUnavailable => Response::NewGeneration { rollback: Rollback::Full, spends: false },
+        Failure::LogUnavailable | Failure::InputGrew => {
+            Response::NewGeneration { rollback: Rollback::Full, spends: false }
+        }
         Failure::WriterHung => Response::NewGeneration { rollback: Rollback::Full, spends: true },
         Failure::Fenced => Response::CheckOwner,
         Failure::Lasting => Response::Exit,
