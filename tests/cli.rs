@@ -126,6 +126,8 @@ fn topics_are_planned_created_and_never_silently_wrong() {
     let plan = site.command(&["topics", "plan"]);
     assert!(site.topics.all().iter().all(|topic| plan.stdout.contains(topic)), "{plan:?}");
     assert!(!site.kafka.has_topic(&site.topics.raw), "plan changed something");
+    let missing = site.command(&["generate", "--events", "1"]);
+    assert!(missing.code == Some(69) && missing.stderr.contains("topics apply"), "{missing:?}");
     let missing = site.command(&["run"]);
     assert_eq!(missing.code, Some(69), "{missing:?}");
     assert!(
@@ -191,7 +193,7 @@ fn a_broker_that_is_not_there_is_an_unavailable_service() {
     let nowhere = Kafka::at(support::site::free_address().to_string());
     let site = Site::at(nowhere, "nowhere", 1);
     site.write_config();
-    for command in [&["check"][..], &["topics", "plan"], &["topics", "apply"]] {
+    for command in [&["check"][..], &["topics", "plan"], &["generate", "--events", "1"]] {
         let found = site.command(command);
         assert_eq!(found.code, Some(69), "{command:?}: {found:?}");
     }

@@ -13,7 +13,10 @@ use std::{
 
 use tidegate_actors::Clock;
 use tidegate_core::TimestampMs;
-use tidegate_log::{LogError, Topic, kafka::PlainProducer};
+use tidegate_log::{
+    Log, LogError, Topic,
+    kafka::{KafkaConfig, KafkaLog, PlainProducer},
+};
 
 use super::{config_args::ConfigArgs, fail};
 use crate::{
@@ -28,6 +31,7 @@ const DEFAULT_RATE: u32 = 1000;
 const TICK: Duration = Duration::from_millis(5);
 /// Events between two looks at the clock when it goes as fast as possible.
 const BURST: u64 = 2000;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Arguments of `generate`.
@@ -69,6 +73,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let topic = config.topics[Topic::Raw as usize].clone();
     let seed = args.seed;
     let produce = move |stop: &AtomicBool| -> Result<Summary, LogError> {
+        require(&config, &topic)?;
         let mut generator = Generator::new(PlainProducer::new(&config, &topic)?, seed, plan);
         generator.run(stop)
     };
@@ -87,6 +92,14 @@ fn plan(rate: Option<u32>, events: Option<u64>) -> Result<Plan, &'static str> {
         (None | Some(0), Some(events)) => Ok(Plan::AtOnce { events }),
         (Some(0), None) => Err("--rate 0 needs --events, or it would never end"),
         (rate, events) => Ok(Plan::Paced { rate: rate.unwrap_or(DEFAULT_RATE), events }),
+    }
+}
+
+/// A topic that is missing, or a broker, would only show when records time out.
+fn require(config: &KafkaConfig, topic: &str) -> Result<(), LogError> {
+    match KafkaLog::new(config.clone())?.topics(CONNECT_TIMEOUT) {
+        Err(LogError::TopicsMissing(missing)) if !missing.iter().any(|name| name == topic) => Ok(()),
+        found => found.map(drop),
     }
 }
 
