@@ -12,6 +12,7 @@ use std::{
 use ractor::ActorRef;
 use tidegate_core::{
     Epoch, NextOffset, PartitionId, TimestampMs,
+    epoch::EpochMark,
     recovery::{ChangelogFacts, Decision, Facts, OffsetRange, Resume, StoreAction, StoreFacts, decide},
     window::{WindowKey, WindowState},
 };
@@ -157,7 +158,7 @@ impl Recovery {
         let mut replayed = None;
         let mut decision = decide(&facts);
         if decision == Decision::ReadChangelog {
-            let replay = self.replay(&copy)?;
+            let replay = self.replay(&copy, last_epoch(&facts))?;
             facts.changelog = Some(ChangelogFacts { highest_epoch: replay.image.highest_epoch() });
             replayed = Some(replay);
             decision = decide(&facts);
@@ -170,7 +171,9 @@ impl Recovery {
                     put_aside(&mut copy);
                 }
                 let positions = match &remains.began_at {
-                    Some(began_at) if never_committed => began_at.clone(),
+                    Some(began_at) if never_committed && began_at.len() == positions.len() => {
+                        began_at.clone()
+                    }
                     _ => positions,
                 };
                 fresh(positions, self.owner)
@@ -225,7 +228,7 @@ impl Recovery {
         }
         let replay = match replayed {
             Some(replay) if action == StoreAction::CatchUp || replay.from_begin => replay,
-            _ => self.replay(copy)?,
+            _ => self.replay(copy, Some(resume.epoch))?,
         };
         if let Some(store) = &mut copy.store
             && resume.epoch > Epoch::default()
@@ -239,10 +242,12 @@ impl Recovery {
         windows.map_err(|error| RecoveryError::Refused(error.to_string()))
     }
 
-    /// The changelog's image: on top of the local copy's, from where that ends, or from the beginning.
-    fn replay(&self, copy: &LocalCopy) -> Result<Replay, RecoveryError> {
-        let fresh = copy.store.as_ref().filter(|_| !copy.stale);
-        let base = fresh.and_then(|store| Some((store.base()?.clone(), store.image().ok()?)));
+    /// The changelog's image: on top of the local copy's, from where that ends, or from the beginning if the
+    /// copy is of no use: too old, or beyond the committed epoch.
+    fn replay(&self, copy: &LocalCopy, committed: Option<Epoch>) -> Result<Replay, RecoveryError> {
+        let is_behind = |store: &&Store| store.base().is_some_and(|base| Some(base.reaches) <= committed);
+        let useful = copy.store.as_ref().filter(|_| !copy.stale).filter(is_behind);
+        let base = useful.and_then(|store| Some((store.base()?.clone(), store.image().ok()?)));
         let from_begin = base.is_none();
         let (from, mut image) = match base {
             Some((base, image)) => (base.positions, image),
@@ -329,6 +334,12 @@ struct Replay {
     positions: Vec<NextOffset>,
     /// All of it, not on top of the local copy.
     from_begin: bool,
+}
+
+/// The last epoch that the committed offsets name.
+fn last_epoch(facts: &Facts) -> Option<Epoch> {
+    let metadata = facts.committed.iter().flatten().map(|(_, metadata)| metadata);
+    metadata.filter_map(|metadata| EpochMark::decode(metadata).ok()).map(|mark| mark.epoch).max()
 }
 
 fn fresh(positions: Vec<NextOffset>, owner: u64) -> Resume {

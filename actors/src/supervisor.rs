@@ -143,7 +143,9 @@ impl Actor for Supervisor {
             SupervisorMsg::WatchOwner => state.watch_owner(&myself),
             SupervisorMsg::TakenOver => state.end(ending(RecoveryError::TakenOver)),
             SupervisorMsg::WatchInput => state.watch_input(&myself),
-            SupervisorMsg::InputGrew { generation } if generation == state.generation => {
+            SupervisorMsg::InputGrew { generation }
+                if generation == state.generation && matches!(state.stage, Stage::Running(_)) =>
+            {
                 state.failed(Failure::InputGrew, None, "the input topic has more partitions".into());
             }
             SupervisorMsg::Drained => state.drained().await,
@@ -318,7 +320,6 @@ impl SupervisorState {
         };
         self.generation = self.generation.next();
         self.used = self.used.max(plan.epoch);
-        self.was_owner = true;
         self.began_at = Some(plan.positions.clone());
         match Live::spawn(&self.shared, self.generation, plan).await {
             Ok(live) => {
@@ -347,6 +348,8 @@ impl SupervisorState {
             live.announce = false;
         }
         if committed {
+            // the first commit of a process names it as the owner
+            self.was_owner = true;
             self.idle = false;
             self.status.send_modify(|status| status.epoch = epoch);
         }
@@ -356,7 +359,7 @@ impl SupervisorState {
     /// look asks who the owner is.
     fn watch_owner(&mut self, myself: &ActorRef<SupervisorMsg>) {
         let idle = std::mem::replace(&mut self.idle, true);
-        if idle && matches!(self.stage, Stage::Running(_)) {
+        if idle && self.was_owner && matches!(self.stage, Stage::Running(_)) {
             let (recovery, myself) = (self.recovery.clone(), myself.clone());
             tokio::task::spawn_blocking(move || {
                 if let Err(RecoveryError::TakenOver) = recovery.check_owner(false) {

@@ -1,6 +1,7 @@
 //! The transactional writer: one epoch is one transaction.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -52,6 +53,8 @@ pub(super) struct KafkaWriter {
     stage: Stage,
     /// The producer must be replaced before the next transaction.
     is_stale: bool,
+    /// What is committed for each input partition as far as this writer knows: as it found it, or left it.
+    known: BTreeMap<PartitionId, (NextOffset, String)>,
     /// Something went wrong in the open epoch, or its commit was tried.
     is_troubled: bool,
     /// Errors that the client had seen when the epoch was opened.
@@ -90,6 +93,7 @@ impl KafkaWriter {
             group_metadata: None,
             stage: Stage::New,
             is_stale: false,
+            known: BTreeMap::new(),
             is_troubled: false,
             errors_before: 0,
             failures_before: 0,
@@ -134,6 +138,7 @@ impl KafkaWriter {
             self.replace_producer()?;
             let outcome = take_over(&self.producer, &self.config);
             self.settle(outcome)?;
+            self.check_still_owner()?;
         }
         self.producer.client().begin_transaction().map_err(|error| classify("opening an epoch", &error))?;
         self.stage = Stage::Open;
@@ -141,6 +146,23 @@ impl KafkaWriter {
         self.errors_before = self.health.errors();
         self.failures_before = self.health.failed_deliveries();
         Ok(())
+    }
+
+    /// Taking over anew fences everybody else, also a rightful successor. If one has committed since our last
+    /// commit, our position is out of date, and what we would write was written already.
+    fn check_still_owner(&mut self) -> Result<(), LogError> {
+        let Some((PartitionId(last), _)) = self.known.last_key_value() else { return Ok(()) };
+        let ours = self.known.clone();
+        let outcome = self.committed(last + 1).and_then(|_| {
+            if self.known == ours {
+                return Ok(());
+            }
+            Err(LogError::Fenced("another writer has committed since our last commit".into()))
+        });
+        if outcome.is_err() {
+            self.stage = Stage::Broken;
+        }
+        outcome
     }
 
     /// Waits while the client's queue is full; the record is not skipped.
@@ -326,6 +348,8 @@ impl EpochWriter for KafkaWriter {
                     .then(|| (NextOffset(offset), String::from_utf8_lossy(&metadata).into_owned())),
             });
         }
+        let known = committed.iter().filter_map(|found| Some((found.partition, found.committed.clone()?)));
+        self.known = known.collect();
         Ok(committed)
     }
 
@@ -358,10 +382,15 @@ impl EpochWriter for KafkaWriter {
         let prepared = self.prepare(progress, deadline);
         // set again to false only by a commit that is known to have succeeded
         self.is_troubled = true;
-        match prepared {
+        let outcome = match prepared {
             Ok(phases) => self.end(phases, deadline),
             Err(error) => CommitOutcome::NotCommitted(error),
+        };
+        if let CommitOutcome::Committed(_) = outcome {
+            let left = progress.iter().map(|input| (input.partition, (input.next, input.metadata.clone())));
+            self.known.extend(left);
         }
+        outcome
     }
 
     fn abort(&mut self, deadline: Duration) -> Result<(), LogError> {

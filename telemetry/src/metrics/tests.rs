@@ -91,7 +91,9 @@ fn handles_count_into_their_own_series_and_every_scraper_sees_the_same() {
     let metrics = metrics();
     fill(&metrics);
     metrics.source_records(PartitionId(1)).add(3);
-    metrics.source_records(PartitionId(99)).add(1000);
+    // more than the configuration says
+    metrics.source_records(PartitionId(99)).add(7);
+    metrics.source_records(PartitionId(9999)).add(1000);
     metrics.alerts(1, AlertPhase::Crossed).add(2);
     metrics.dead_letters(1).add(5);
     metrics.stage(Stage::Enrich).queue().add(9);
@@ -99,6 +101,8 @@ fn handles_count_into_their_own_series_and_every_scraper_sees_the_same() {
         let text = metrics.clone().encode().unwrap();
         assert_has(&text, r#"tidegate_source_records_total{partition="0"} 0"#);
         assert_has(&text, r#"tidegate_source_records_total{partition="1"} 3"#);
+        assert_has(&text, r#"tidegate_source_records_total{partition="99"} 7"#);
+        assert!(!text.contains(r#"partition="98""#), "a partition that is not there is shown");
         assert_has(&text, r#"tidegate_alerts_total{phase="crossed",rule="logins"} 2"#);
         assert_has(&text, r#"tidegate_dead_letters_total{reason="too_large"} 5"#);
         assert_has(&text, r#"tidegate_queue_events{stage="enrich"} 9"#);
