@@ -105,3 +105,23 @@ fn a_transaction_that_timed_out_is_not_taken_for_a_takeover() {
     daemon.stop();
     verify::outputs(&site, &[]);
 }
+
+#[test]
+fn a_failure_before_the_first_commit_is_not_taken_for_a_takeover() {
+    let site = Site::new("firstcommit", 4).order_free().create();
+    let start = wait::now_ms() - 3 * 3_600_000;
+    let mut mix = Mix::new(5, 4, start, SPAN_MS);
+    let predecessor = site.run();
+    site.write(&batch(&mut mix));
+    site.await_caught_up();
+    predecessor.stop();
+
+    // until its first commit the owner record names the process before it
+    let mut daemon = site.run_with_failpoints("before_commit=1*panic->off");
+    site.write(&batch(&mut mix));
+    site.write_sentinels(start + 60 * 60_000);
+    site.await_caught_up();
+    daemon.assert_running();
+    daemon.stop();
+    verify::outputs(&site, &[]);
+}

@@ -54,6 +54,7 @@ pub(crate) struct PartitionState {
     end: Option<NextOffset>,
     /// When something last spoke against idleness: a record, or a log that did not answer.
     active_ms: i64,
+    last_cut_ms: i64,
     /// The last cut of a drain, until the slots are empty.
     draining: Option<Cut>,
 }
@@ -68,8 +69,10 @@ impl Actor for Partition {
         _myself: ActorRef<PartitionMsg>,
         args: PartitionArgs,
     ) -> Result<PartitionState, ActorProcessingErr> {
+        let now_ms = args.clock.elapsed_ms();
         Ok(PartitionState {
-            active_ms: args.clock.elapsed_ms(),
+            active_ms: now_ms,
+            last_cut_ms: now_ms,
             args,
             slots: Slots::default(),
             parked: Vec::new(),
@@ -192,10 +195,19 @@ impl PartitionState {
         Ok(())
     }
 
+    /// Whether cuts come so much later than they should that the process was paused, or that a commit held
+    /// the reader back: silence says nothing then, records may be waiting.
+    fn was_held_up(&self, cut: Cut) -> bool {
+        let settings = &self.args.settings;
+        let usual_ms = 2 * settings.checkpoint_interval.as_millis() as i64;
+        cut.elapsed_ms - self.last_cut_ms > usual_ms.max(settings.idle_after_ms / 2)
+    }
+
     fn seal(&mut self, cut: Cut) -> Result<(), ActorProcessingErr> {
-        if !cut.log_is_up {
+        if !cut.log_is_up || self.was_held_up(cut) {
             self.active_ms = cut.elapsed_ms;
         }
+        self.last_cut_ms = cut.elapsed_ms;
         let at_end = self.slots.is_empty() && self.end.is_some();
         if let Some(end) = self.end.filter(|_| at_end) {
             // past the control records behind the last record
