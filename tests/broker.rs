@@ -22,7 +22,7 @@ fn a_broker_that_dies_or_freezes_under_load_and_comes_back_costs_nothing() {
     broker.start();
     broker.wait_up();
     let site = Site::at(broker.kafka.clone(), "bounce", 4).order_free().create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(5, 4, start, SPAN_MS);
     site.write(&batch(&mut mix));
     let mut daemon = site.run();
@@ -66,7 +66,7 @@ fn without_a_broker_at_start_the_daemon_keeps_trying_and_check_says_so() {
     broker.start();
     broker.wait_up();
     let site = Site::at(broker.kafka.clone(), "absent", 2).order_free().create();
-    let start = wait::now_ms() - 3_600_000;
+    let start = wait::hours_ago(1);
     let mut mix = Mix::new(6, 2, start, SPAN_MS);
     site.write(&batch(&mut mix));
     broker.kill();

@@ -102,7 +102,7 @@ fn offsets_only_rise(site: &Site) -> Background {
 fn kills_at_random_moments_under_load_leave_no_trace() {
     let _turn = support::heavy();
     let site = site("crash");
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let (load, offsets) = (load(&site, start), offsets_only_rise(&site));
     let (watch, mut random) = (site.committed_watch(), Random::new(SEED));
     let committed = || -> i64 { wait::until("committed offsets", || watch.offsets()).iter().sum() };
@@ -138,7 +138,7 @@ fn kills_at_random_moments_under_load_leave_no_trace() {
 /// Kills the daemon while its commits hang at `point`, and looks at what a second life makes of it.
 fn killed_at(point: &str) {
     let site = site(point);
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut daemon = site.run_with_failpoints(&format!("{point}=3*off->pause"));
     let hangs = (0..60).any(|_| {
         site.write(&errors(start));
@@ -185,7 +185,7 @@ fn a_crash_between_commit_and_local_state_keeps_the_epoch() {
 #[test]
 fn a_local_state_that_hung_behind_for_many_epochs_catches_up() {
     let site = site("behind");
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let daemon = site.run_with_failpoints("after_store=2*off->pause");
     for _ in 0..10 {
         site.write(&errors(start));

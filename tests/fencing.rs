@@ -16,7 +16,7 @@ fn batch(mix: &mut Mix) -> Vec<Input> {
 #[test]
 fn a_second_daemon_with_the_same_id_takes_over_and_the_first_one_ends() {
     let site = Site::new("takeover", 4).order_free().create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(3, 4, start, SPAN_MS);
     let first = site.run();
     site.write(&batch(&mut mix));
@@ -43,7 +43,7 @@ fn a_second_daemon_with_the_same_id_takes_over_and_the_first_one_ends() {
 #[test]
 fn a_second_daemon_on_the_same_state_directory_refuses_to_start_and_the_first_goes_on() {
     let site = Site::new("locked", 4).order_free().create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(4, 4, start, SPAN_MS);
     let mut first = site.run();
     site.write(&batch(&mut mix));
@@ -64,7 +64,7 @@ fn a_second_daemon_on_the_same_state_directory_refuses_to_start_and_the_first_go
 #[test]
 fn a_daemon_that_slept_through_its_replacement_writes_nothing_more() {
     let site = Site::new("zombie", 4).order_free().create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(12, 4, start, SPAN_MS);
     let first = site.run();
     let watch = site.committed_watch();
@@ -90,7 +90,7 @@ fn a_daemon_that_slept_through_its_replacement_writes_nothing_more() {
 fn a_transaction_that_timed_out_is_not_taken_for_a_takeover() {
     let site = Site::new("timeout", 2).order_free();
     let site = site.set(r#"kafka.properties."transaction.timeout.ms""#, r#""2000""#).create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(13, 2, start, SPAN_MS);
     // brokers look for transactions that timed out every ten seconds
     let mut daemon = site.run_with_failpoints("before_commit=3*off->1*sleep(15000)->off");
@@ -109,7 +109,7 @@ fn a_transaction_that_timed_out_is_not_taken_for_a_takeover() {
 #[test]
 fn a_failure_before_the_first_commit_is_not_taken_for_a_takeover() {
     let site = Site::new("firstcommit", 4).order_free().create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(5, 4, start, SPAN_MS);
     let predecessor = site.run();
     site.write(&batch(&mut mix));

@@ -42,7 +42,7 @@ fn a_backlog_far_larger_than_the_budget_is_worked_off_in_bounded_memory() {
 #[test]
 fn beyond_the_limit_of_open_windows_events_of_new_services_are_forwarded_but_not_counted() {
     let site = Site::new("overflow", 1).set("limits.open_windows", "3").create();
-    let start = wait::now_ms() - 3_600_000;
+    let start = wait::hours_ago(1);
     let daemon = site.run();
     for service in ["a", "b", "c", "d", "e"] {
         let errors: Vec<Input> = (0..60).map(|n| event(0, "error", service, "user", start + n)).collect();

@@ -14,7 +14,7 @@ use support::{
 /// A site whose daemon has worked and ended.
 fn site_with_history(name: &str) -> Site {
     let site = Site::new(name, 2).order_free().create();
-    let mut mix = Mix::new(9, 2, wait::now_ms() - 3 * 3_600_000, 600_000);
+    let mut mix = Mix::new(9, 2, wait::hours_ago(3), 600_000);
     site.write(&(0..2000).map(|_| mix.next()).collect::<Vec<Input>>());
     let daemon = site.run();
     site.await_caught_up();

@@ -63,7 +63,7 @@ fn a_hundred_thousand_mixed_events_come_out_as_computed_record_by_record() {
     let limit = |bytes| [("max.message.bytes", bytes), ("retention.ms", "86400000")];
     site.kafka.configure_topic(&site.topics.raw, &limit("3000000"));
     site.kafka.configure_topic(&site.topics.processed, &limit("200500"));
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(1, 12, start, SPAN_MS);
     let inputs: Vec<Input> = (0..100_000).map(|_| mix.next()).collect();
     let (before, after) = inputs.split_at(60_000);
@@ -137,7 +137,7 @@ fn check_large_dead_letters(letters: &[Record]) {
 #[test]
 fn an_output_topic_of_another_partition_count_is_written_by_key() {
     let site = Site::new("repartition", 3).set("topics.processed.partitions", "5").order_free().create();
-    let start = wait::now_ms() - 3_600_000;
+    let start = wait::hours_ago(1);
     let users: Vec<String> = (0..50).map(|n| format!("user-{n}")).collect();
     let users: Vec<Input> =
         users.iter().enumerate().map(|(n, user)| event(n as i32 % 3, "click", "shop", user, start)).collect();

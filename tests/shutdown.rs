@@ -17,7 +17,7 @@ const SPAN_MS: u64 = 10 * 60_000;
 fn sigterm_in_full_flight_commits_and_exits_zero_and_the_next_run_goes_on_exactly() {
     let _turn = support::heavy();
     let site = Site::new("sigterm", 4).order_free().create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(8, 4, start, SPAN_MS);
     site.write(&(0..60_000).map(|_| mix.next()).collect::<Vec<Input>>());
     let watch = site.committed_watch();
@@ -40,7 +40,7 @@ fn sigterm_in_full_flight_commits_and_exits_zero_and_the_next_run_goes_on_exactl
 #[test]
 fn a_second_signal_stops_at_once() {
     let site = Site::new("twice", 2).order_free().set("shutdown.grace", r#""10m""#).create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     // the commit hangs: a first signal alone would wait for it until the grace is over
     let mut daemon = site.run_with_failpoints("before_commit=2*off->pause");
     let mut users = 0..;

@@ -31,7 +31,7 @@ fn feed(site: &Site, mix: &mut Mix) {
 /// All windows are open while the state is spoilt again and again, between one life and the next.
 fn goes_on_exactly(name: &str, rounds: usize, spoil: impl Fn(&Path, &mut Random)) {
     let site = Site::new(name, 2).order_free().create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let (mut mix, mut random) = (Mix::new(SEED, 2, start, 60_000), Random::new(SEED));
     for round in 0..rounds {
         let daemon = site.run();
@@ -127,7 +127,7 @@ fn a_full_disk_stops_neither_the_pipeline_nor_the_windows() {
         eprintln!("no file system may be mounted here: a full disk is not tested");
         return;
     };
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(SEED, 2, start, 60_000);
     let mut daemon: Daemon = site.run();
     feed(&site, &mut mix);

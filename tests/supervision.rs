@@ -19,7 +19,7 @@ const SPAN_MS: u64 = 60_000;
 /// of it is seen in the outputs.
 fn survives_a_panic_at(point: &str, actor: Option<&str>) {
     let site = Site::new(point, 4).order_free().set("checkpoint.interval", r#""300ms""#).create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(7, 4, start, SPAN_MS);
     // a backlog and long epochs, so that the panic meets a transaction with records in it
     site.write(&(0..40_000).map(|_| mix.next()).collect::<Vec<Input>>());
@@ -99,7 +99,7 @@ fn a_panic_after_the_local_state_is_written_leaves_no_trace() {
 fn poison_is_set_apart(stage: &str, marker: &'static str) {
     let job = Job { poison: Some(marker), ..Job::default() };
     let site = Site::new(stage, 2).order_free().job(job).create();
-    let start = wait::now_ms() - 3 * 3_600_000;
+    let start = wait::hours_ago(3);
     let mut mix = Mix::new(11, 2, start, SPAN_MS);
     let mut inputs: Vec<Input> = (0..6000).map(|_| mix.next()).collect();
     for at in [0, 2500, 5999] {
@@ -130,7 +130,7 @@ fn an_event_that_kills_every_enrich_worker_ends_alone_in_the_dead_letters() {
 #[test]
 fn a_pipeline_that_fails_again_and_again_ends_the_process_and_says_why() {
     let site = Site::new("meltdown", 2).set("supervision.max_restarts", "3").create();
-    let start = wait::now_ms() - 3_600_000;
+    let start = wait::hours_ago(1);
     site.write(&(0..10).map(|n| event(n % 2, "error", "shop", "user", start)).collect::<Vec<_>>());
     let log = site.start(&[("FAILPOINTS", "committer=panic")]).wait_exit_code(1);
     assert!(log.contains("committer"), "the log does not name the actor:\n{log}");

@@ -35,3 +35,10 @@ pub fn until_true(what: &str, mut ask: impl FnMut() -> bool) {
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
+
+/// Some hours ago, at the start of a minute: the same events fall into the same windows whenever a
+/// test runs.
+pub fn hours_ago(hours: i64) -> i64 {
+    let then = now_ms() - hours * 3_600_000;
+    then - then % 60_000
+}

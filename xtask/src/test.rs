@@ -44,7 +44,7 @@ fn cargo_test(args: &[String]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(root())
-        .args(["test", "--locked", "--workspace", "--features", "tidegate/failpoints"])
+        .args(["test", "--locked", "--workspace", "--no-fail-fast", "--features", "tidegate/failpoints"])
         .args(args);
     command
 }
