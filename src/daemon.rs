@@ -9,7 +9,7 @@ use std::{
 
 use tidegate_actors::{Ending, GeoSource, Parts, PipelineHandle};
 use tidegate_config::Settings;
-use tidegate_log::{Health, Log, kafka::KafkaLog};
+use tidegate_log::{Health, Log};
 use tidegate_state::StateDir;
 use tidegate_telemetry::{Metrics, Status, logs};
 use tokio::{
@@ -66,11 +66,10 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
 async fn run_pipeline(settings: &Settings) -> Result<(), Failure> {
     let pipeline_settings =
         wiring::pipeline_settings(settings).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
-    let log = KafkaLog::new(wiring::kafka_config(settings))
-        .map_err(|error| Failure::new(wiring::exit_code(&error), error))?;
-    let log: Arc<dyn Log> = Arc::new(log);
     let failed = |error: &dyn ToString| Failure::new(exit::FAILED, error.to_string());
     let state_dir = StateDir::open(&settings.state_dir).map_err(|error| failed(&error))?;
+    let (log, _embedded) =
+        wiring::connect(settings).map_err(|error| Failure::new(wiring::exit_code(&error), error))?;
     let metrics = Metrics::new(&wiring::labels(settings)).map_err(|error| failed(&error))?;
     let (status, status_shown) = watch::channel(Status::default());
 

@@ -1,21 +1,54 @@
 //! From the configuration to what the parts take.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_actors::PipelineSettings;
-use tidegate_config::{LogFormat, Settings, Start, Topic};
+use tidegate_config::{LogFormat, LogKind, Settings, Start, Topic};
 use tidegate_core::{
     bots::{self, BotFilter, Pattern},
     event::{EventParser, Reason},
     recovery::StartAt,
 };
 use tidegate_log::{
-    LogError,
-    kafka::{KafkaConfig, TopicSpec},
+    Log, LogError, TopicSpec,
+    embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedStore},
+    kafka::{KafkaConfig, KafkaLog},
 };
 use tidegate_telemetry::{Labels, logs};
 
 use crate::exit;
+
+/// Where the embedded log is, within the state directory.
+pub(crate) fn embedded_dir(settings: &Settings) -> PathBuf {
+    settings.state_dir.join("log")
+}
+
+/// Opens the embedded log; whoever does holds the state directory's lock.
+///
+/// # Errors
+/// As the log cannot be opened.
+pub(crate) fn embedded_store(settings: &Settings) -> Result<EmbeddedStore, LogError> {
+    EmbeddedStore::open(embedded_dir(settings), settings.embedded.retention_bytes)
+}
+
+/// The log that the settings name, and the embedded one if that is it.
+///
+/// # Errors
+/// As the log cannot be opened; nothing is asked of a broker yet.
+pub(crate) fn connect(settings: &Settings) -> Result<(Arc<dyn Log>, Option<EmbeddedStore>), LogError> {
+    match settings.log {
+        LogKind::Kafka => Ok((Arc::new(KafkaLog::new(kafka_config(settings))?), None)),
+        LogKind::Embedded => {
+            let store = embedded_store(settings)?;
+            let config = EmbeddedConfig {
+                group_id: settings.kafka.group_id.clone(),
+                writer_id: settings.kafka.transactional_id.clone(),
+                topics: topics(settings).map(|topic| topic.name.clone()),
+            };
+            Ok((Arc::new(EmbeddedLog::new(store.clone(), config)), Some(store)))
+        }
+    }
+}
 
 /// How to reach Kafka.
 pub(crate) fn kafka_config(settings: &Settings) -> KafkaConfig {
@@ -124,13 +157,16 @@ pub(crate) fn log_format(settings: &Settings) -> logs::LogFormat {
 /// The exit code of a command that ends with this error of the log.
 pub(crate) fn exit_code(error: &LogError) -> u8 {
     match error {
-        LogError::Unavailable { .. } | LogError::Broken { .. } | LogError::TopicsMissing(_) => {
-            exit::UNAVAILABLE
-        }
+        LogError::Unavailable { .. }
+        | LogError::Broken { .. }
+        | LogError::NoSpace(_)
+        | LogError::Backlog(_)
+        | LogError::TopicsMissing(_) => exit::UNAVAILABLE,
         LogError::Misconfigured(_) => exit::CONFIGURATION,
-        LogError::Fenced(_) | LogError::OffsetOutOfRange { .. } | LogError::NotPermitted { .. } => {
-            exit::FAILED
-        }
+        LogError::Fenced(_)
+        | LogError::OffsetOutOfRange { .. }
+        | LogError::NotPermitted { .. }
+        | LogError::Damaged { .. } => exit::FAILED,
     }
 }
 

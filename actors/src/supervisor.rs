@@ -452,11 +452,15 @@ async fn blocking(
 
 fn classify(error: &LogError) -> Failure {
     match error {
-        LogError::Unavailable { .. } | LogError::Broken { .. } => Failure::LogUnavailable,
+        LogError::Unavailable { .. }
+        | LogError::Broken { .. }
+        | LogError::NoSpace(_)
+        | LogError::Backlog(_) => Failure::LogUnavailable,
         LogError::Fenced(_) => Failure::Fenced,
         LogError::TopicsMissing(_)
         | LogError::OffsetOutOfRange { .. }
         | LogError::NotPermitted { .. }
+        | LogError::Damaged { .. }
         | LogError::Misconfigured(_) => Failure::Lasting,
     }
 }

@@ -81,10 +81,6 @@ fn slides(settings: &Settings, walk: &mut Walk<'_>) {
 /// Keys that are fixed already but have nothing behind them in this version: refused, so that nobody relies on
 /// what is not there.
 fn not_built_yet(settings: &Settings, walk: &mut Walk<'_>) {
-    if settings.log == LogKind::Embedded {
-        let message = "`log = \"embedded\"` is not built yet in this version";
-        walk.conflict(&["log"], message.into(), "use `log = \"kafka\"`");
-    }
     if settings.telemetry.otlp_endpoint.is_some() {
         let message = "`telemetry.otlp_endpoint` is not built yet in this version";
         walk.conflict(

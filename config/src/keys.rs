@@ -12,8 +12,8 @@ use crate::{
     },
     properties,
     settings::{
-        Filter, Geo, Kafka, Limits, LogFormat, LogKind, Pools, Settings, Start, Supervision, Telemetry, Time,
-        Topic, Topics,
+        Embedded, Filter, Geo, Kafka, Limits, LogFormat, LogKind, Pools, Settings, Start, Supervision,
+        Telemetry, Time, Topic, Topics,
     },
     walk::Walk,
 };
@@ -31,10 +31,18 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
             "log",
             &Choice(&[("kafka", LogKind::Kafka), ("embedded", LogKind::Embedded)]),
             LogKind::Kafka,
-            "Where the topics live: in Apache Kafka, or in a log of its own in `state.dir`, without a broker \
-             (not built yet in this version: refused).",
+            "Where the topics live: in Apache Kafka, or in a log of its own in `state.dir`, without a broker.",
         ),
         kafka: walk.section("kafka", "Connection to Kafka.", kafka),
+        embedded: walk.section("embedded", "The embedded log; with `log = \"embedded\"` alone.", |walk| Embedded {
+            retention_bytes: walk.key(
+                "retention_bytes",
+                &Bytes { min: 1 << 20, max: 16 << 40 },
+                1 << 30,
+                "Most bytes that a topic keeps, beside its `retention`: the oldest records go first. Input that is \
+                 not processed yet never goes; beyond the limit new events are refused.",
+            ) as u64,
+        }),
         topics: topics(walk),
         event: walk.section(
             "event",
@@ -75,7 +83,8 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
                 "dir",
                 &FilePath,
                 "tidegate-data".into(),
-                "Directory of the local copy of the window state. One daemon at a time may use it.",
+                "Directory of the local copy of the window state, and of the embedded log. One daemon at a time may use \
+                 it.",
             )
         }),
         limits: walk.section("limits", "Limits of memory.", limits),

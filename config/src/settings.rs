@@ -13,6 +13,8 @@ pub struct Settings {
     pub log: LogKind,
     /// Connection to Kafka.
     pub kafka: Kafka,
+    /// The embedded log.
+    pub embedded: Embedded,
     /// The five topics.
     pub topics: Topics,
     /// Where an event's fields are.
@@ -76,6 +78,13 @@ pub enum Start {
     Latest,
     /// At the beginning.
     Earliest,
+}
+
+/// `[embedded]`
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded {
+    /// Most bytes that a topic keeps.
+    pub retention_bytes: u64,
 }
 
 /// `[topics.*]`

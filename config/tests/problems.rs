@@ -107,7 +107,6 @@ fn each_mistake_is_told_with_its_place_and_text() {
         ),
         ("[rules]", "2:1 [rules] | invalid value for `rules`: expected an array of tables, found a table"),
         ("geo.database = '${DATA}/x'", "2:16 '${DATA}/x' | the environment variable `DATA` is not set"),
-        ("log = 'embedded'", "2:7 'embedded' | `log = \"embedded\"` is not built yet in this version"),
         (
             "telemetry.otlp_endpoint = 'http://o'",
             "2:27 'http://o' | `telemetry.otlp_endpoint` is not built yet in this version",

@@ -1,5 +1,7 @@
 //! What can go wrong with a log, by what the caller can do about it.
 
+use std::path::PathBuf;
+
 /// An error of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -38,6 +40,20 @@ pub enum LogError {
     /// The configuration cannot work with this build or this broker.
     #[error("{0}")]
     Misconfigured(String),
+    /// The disk of the embedded log is full, or nearly so; it goes on when there is room.
+    #[error("no room for the embedded log: {0}")]
+    NoSpace(String),
+    /// The embedded log holds as much as it may of what is not processed yet.
+    #[error("the embedded log is full of unprocessed records: {0}")]
+    Backlog(String),
+    /// The embedded log is damaged: what it says does not fit together.
+    #[error("the embedded log in {} is damaged: {cause}; restore the directory, or move it away and begin anew with `tidegate topics apply`", .path.display())]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        cause: String,
+    },
     /// The client is broken beyond repair; a new one may work.
     #[error("{what}: {cause}")]
     Broken {
@@ -52,6 +68,18 @@ impl LogError {
     /// Whether trying again later, without a change by a person, can help.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Broken { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Broken { .. } | Self::NoSpace(_) | Self::Backlog(_))
+    }
+
+    /// The same error once more, for another who asks; of those that are rare only the words.
+    #[must_use]
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::NoSpace(cause) => Self::NoSpace(cause.clone()),
+            Self::Backlog(cause) => Self::Backlog(cause.clone()),
+            Self::Misconfigured(cause) => Self::Misconfigured(cause.clone()),
+            Self::Damaged { path, cause } => Self::Damaged { path: path.clone(), cause: cause.clone() },
+            error => Self::Unavailable { what: "embedded log", cause: error.to_string() },
+        }
     }
 }

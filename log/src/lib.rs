@@ -2,14 +2,16 @@
 //!
 //! The contract that the pipeline is built on: partitions of records with offsets; **one** fenced writer; an
 //! epoch's records and input offsets become visible together or never; what was committed last can be read
-//! back after fencing. [`kafka`] keeps it with transactions.
+//! back after fencing. [`kafka`] keeps it with transactions; [`embedded`] with a log of its own in a directory.
 //!
 //! All calls block. They belong on threads of their own, never on an async worker.
 
 mod batch;
 mod contract;
+pub mod embedded;
 mod error;
 pub mod kafka;
+mod topics;
 
 pub use batch::{
     HeaderIter, Headers, Location, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span, push_header,
@@ -19,3 +21,4 @@ pub use contract::{
     OffsetRange, RecordReader, RecordRef, RecordSink, Topic, TopicFacts, TopicsFacts,
 };
 pub use error::LogError;
+pub use topics::{Applied, Drift, TopicSpec};

@@ -5,8 +5,8 @@ mod support;
 
 use support::{DEADLINE, Kafka, address};
 use tidegate_log::{
-    Topic,
-    kafka::{Drift, apply, broker_facts, permissions, plan},
+    Drift, Topic,
+    kafka::{apply, broker_facts, permissions, plan},
 };
 
 #[test]

@@ -6,8 +6,8 @@ use serde_json::json;
 use tidegate_config::Settings;
 use tidegate_core::geo::GeoDatabase;
 use tidegate_log::{
-    LogError, Topic,
-    kafka::{Drift, KafkaConfig, KafkaLog, broker_facts, permissions, plan},
+    Drift, LogError, Topic,
+    kafka::{KafkaConfig, KafkaLog, broker_facts, permissions, plan},
 };
 use tidegate_state::{StateDir, StateError};
 

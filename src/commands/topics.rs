@@ -3,7 +3,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use serde_json::json;
-use tidegate_log::kafka::{Applied, Drift, TopicSpec, apply, plan};
+use tidegate_log::{
+    Applied, Drift, TopicSpec,
+    kafka::{apply, plan},
+};
 
 use super::{config_args, config_args::ConfigArgs, fail};
 use crate::{exit, wiring};

@@ -28,7 +28,6 @@ mod base;
 mod codec;
 mod dir;
 mod error;
-mod gate;
 mod image;
 mod sled_dir;
 mod store;

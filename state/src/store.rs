@@ -11,12 +11,12 @@ use tidegate_core::{
     Epoch, NextOffset,
     window::{WindowKey, WindowState},
 };
+use tidegate_disk::Fault;
 
 use crate::{
     MemoryImage, StateDir, StateError,
     base::{Base, Content, Described},
     codec::{CodecError, Row, check_key, decode},
-    gate::Fault,
     sled_dir,
 };
 
@@ -75,7 +75,7 @@ impl Store {
             }
             Err(unfit) => {
                 // It is of no more use, whatever closing it says.
-                let _ = sled_dir::close(db);
+                let _ = tidegate_disk::close(db);
                 match unfit {
                     Unfit::Fault(fault) => damaged_unless_refused(dir, fault),
                     Unfit::Content(reason) => Ok(Opened::Damaged { reason }),
@@ -276,7 +276,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         if let Some(db) = self.db.take() {
             // What is not written now is caught up from the changelog.
-            let _ = sled_dir::close(db);
+            let _ = tidegate_disk::close(db);
         }
     }
 }
@@ -332,7 +332,7 @@ fn verify(db: &Db) -> Result<Described, Unfit> {
 }
 
 fn damaged_unless_refused(dir: &StateDir, fault: Fault) -> Result<Opened, StateError> {
-    if sled_dir::is_refusal(&fault) {
+    if tidegate_disk::is_refusal(&fault) {
         Err(refusal(dir, fault))
     } else {
         Ok(Opened::Damaged { reason: fault.to_string() })

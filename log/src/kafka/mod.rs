@@ -29,7 +29,7 @@ use rdkafka::{
 use tidegate_core::NextOffset;
 
 pub use self::{
-    admin::{Applied, BrokerFacts, Drift, Permission, TopicSpec, apply, broker_facts, permissions, plan},
+    admin::{BrokerFacts, Permission, apply, broker_facts, permissions, plan},
     config::KafkaConfig,
     plain::PlainProducer,
 };

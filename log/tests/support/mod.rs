@@ -10,8 +10,8 @@ use std::{
 use tidegate_core::{NextOffset, PartitionId, TimestampMs};
 use tidegate_log::{
     CommitOutcome, CommitPhases, EpochWriter, Headers, InputProgress, Location, Log, LogError, OutputBatch,
-    OutputRecord, RecordReader, RecordRef, RecordSink, Span, Topic,
-    kafka::{KafkaConfig, KafkaLog, TopicSpec, apply},
+    OutputRecord, RecordReader, RecordRef, RecordSink, Span, Topic, TopicSpec,
+    kafka::{KafkaConfig, KafkaLog, apply},
     push_header,
 };
 

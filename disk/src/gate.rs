@@ -12,24 +12,31 @@ use std::{
 
 /// How long a call may take before it is given up for hanging. A thousand rows take milliseconds; this is
 /// for a disk that stalls.
-pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(10);
+pub const CALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why sled did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub enum Fault {
+    /// sled's own error.
     #[error("{}", sled_text(.0))]
     Sled(#[from] sled::Error),
+    /// It panicked, with these words.
     #[error("sled panicked: {0}")]
     Panicked(String),
+    /// It did not come back in time; what it held is leaked.
     #[error("sled did not answer within {} s", .0.as_secs())]
     Hung(Duration),
+    /// The system gives no more threads.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
 
 /// Runs `work` on a thread of its own, and waits for it up to `limit`. A thread that hangs is left behind;
 /// what it holds is leaked.
-pub(crate) fn call<T: Send + 'static>(
+///
+/// # Errors
+/// [`Fault`]: whatever kept sled from doing its work.
+pub fn call<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> sled::Result<T> + Send + 'static,
 ) -> Result<T, Fault> {
@@ -39,7 +46,7 @@ pub(crate) fn call<T: Send + 'static>(
         // An error means that nobody waits any more.
         let _ = answer.send(outcome);
     };
-    thread::Builder::new().name("state-store".to_owned()).spawn(run).map_err(Fault::Thread)?;
+    thread::Builder::new().name("sled".to_owned()).spawn(run).map_err(Fault::Thread)?;
     match waiting.recv_timeout(limit) {
         Ok(Ok(result)) => Ok(result?),
         Ok(Err(panic)) => Err(Fault::Panicked(panic_text(panic.as_ref()))),

@@ -1,0 +1,161 @@
+//! Plain appends: durable when they return, and written together when several come at once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use tidegate_core::{TimestampMs, partitioner::partition_for_key};
+
+use super::{
+    chunk::{ChunkRecord, MAX_RECORD, Packer},
+    rows::{Slot, TopicRow},
+    store::{Commit, Store, Writing},
+};
+use crate::LogError;
+
+/// A record to append.
+#[derive(Debug, Clone, Default)]
+pub struct NewRecord {
+    /// Where it goes; without one by the key as the Java client does it, and without a key in turn.
+    pub partition: Option<u32>,
+    /// Timestamp in ms since the epoch.
+    pub timestamp: TimestampMs,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Headers as [`push_header`](crate::push_header) encodes them.
+    pub headers: Vec<u8>,
+}
+
+impl NewRecord {
+    fn packed(&self) -> ChunkRecord<'_> {
+        ChunkRecord {
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: [&self.headers, &[]],
+        }
+    }
+}
+
+/// Where an appended record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Partition.
+    pub partition: u32,
+    /// Offset.
+    pub offset: i64,
+}
+
+/// Appends that wait for whoever writes next.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Vec<Arc<Request>>>,
+    turn: AtomicU32,
+}
+
+struct Request {
+    topic: String,
+    records: Vec<NewRecord>,
+    outcome: Mutex<Option<Result<Vec<Place>, LogError>>>,
+}
+
+impl Request {
+    fn take_outcome(&self) -> Option<Result<Vec<Place>, LogError>> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn answer(&self, outcome: Result<Vec<Place>, LogError>) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    }
+}
+
+/// Appends `records` together: all become visible at once, or none.
+///
+/// While one caller writes, others queue up; the next to write takes all of them along, so that they share one
+/// sync of the disk.
+pub(super) fn append(store: &Store, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Place>, LogError> {
+    let request = Arc::new(Request { topic: topic.to_owned(), records, outcome: Mutex::default() });
+    store.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&request));
+    let writing = store.writing();
+    if let Some(outcome) = request.take_outcome() {
+        return outcome;
+    }
+    let waiting = std::mem::take(&mut *store.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+    write(store, &writing, &waiting);
+    request
+        .take_outcome()
+        .unwrap_or_else(|| Err(LogError::Broken { what: "appending", cause: "no answer".into() }))
+}
+
+/// Writes all requests in one commit, and answers them.
+fn write(store: &Store, writing: &Writing<'_>, requests: &[Arc<Request>]) {
+    let mut packers: BTreeMap<Slot, Packer> = BTreeMap::new();
+    let mut placed = Vec::new();
+    let mut counts: BTreeMap<Slot, i64> = BTreeMap::new();
+    for request in requests {
+        match place(store, writing, request) {
+            Ok(slots) => {
+                for (slot, record) in slots.iter().zip(&request.records) {
+                    packers.entry(*slot).or_default().push(&record.packed());
+                }
+                let offsets = slots.into_iter().map(|slot| {
+                    let count = counts.entry(slot).or_default();
+                    *count += 1;
+                    (slot, *count - 1)
+                });
+                placed.push((request, offsets.collect::<Vec<_>>()));
+            }
+            Err(error) => request.answer(Err(error)),
+        }
+    }
+    if placed.is_empty() {
+        return;
+    }
+    let appends = packers.into_iter().map(|(slot, packer)| (slot, packer.finish())).collect();
+    match store.commit(writing, Commit { appends, ..Commit::default() }) {
+        Ok(bases) => {
+            for (request, offsets) in placed {
+                let place = |(slot, index): (Slot, i64)| {
+                    let base = bases.get(&slot).copied().unwrap_or_default();
+                    Place { partition: slot.partition, offset: base + index }
+                };
+                request.answer(Ok(offsets.into_iter().map(place).collect()));
+            }
+        }
+        Err(failed) => {
+            for (request, _) in placed {
+                request.answer(Err(failed.error.again()));
+            }
+        }
+    }
+}
+
+/// The partition of each record, if the topic takes them all.
+fn place(store: &Store, writing: &Writing<'_>, request: &Request) -> Result<Vec<Slot>, LogError> {
+    store.db_of(writing)?;
+    let topic = store.view().topic(&request.topic)?.clone();
+    store.check_backlog(writing, &request.topic)?;
+    request.records.iter().map(|record| slot(store, &topic, record)).collect()
+}
+
+fn slot(store: &Store, topic: &TopicRow, record: &NewRecord) -> Result<Slot, LogError> {
+    let size = record.packed().size();
+    if size > MAX_RECORD {
+        return Err(LogError::Misconfigured(format!("a record of {size} bytes is larger than {MAX_RECORD}")));
+    }
+    let partition = match (record.partition, &record.key) {
+        (Some(partition), _) => partition,
+        (None, Some(key)) => partition_for_key(key, topic.partitions),
+        (None, None) => store.queue.turn.fetch_add(1, Ordering::Relaxed) % topic.partitions,
+    };
+    if partition >= topic.partitions {
+        return Err(LogError::Misconfigured(format!("there is no partition {partition}")));
+    }
+    Ok(Slot { topic: topic.id, partition })
+}

@@ -1,0 +1,293 @@
+//! The embedded log: a log in a directory, without a broker, for one process.
+//!
+//! An [`EmbeddedStore`] is the directory, opened; sled holds what is in it. An [`EmbeddedLog`] is the
+//! [`Log`](crate::Log) that a pipeline works on. Beside the pipeline's epochs a store takes plain
+//! [appends](EmbeddedStore::append) and gives committed records [back](EmbeddedStore::read).
+//!
+//! Only records of committed epochs take offsets: there are no gaps and no control records. How an epoch becomes
+//! visible and why that is atomic says the module `store`.
+
+mod append;
+mod chunk;
+mod clean;
+mod reader;
+mod rows;
+mod store;
+mod topics;
+mod verify;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tidegate_core::{NextOffset, TimestampMs};
+
+pub use self::append::{NewRecord, Place};
+use self::{
+    reader::{Cursor, EmbeddedReader},
+    rows::Slot,
+    store::Store,
+    writer::EmbeddedWriter,
+};
+use crate::{
+    Applied, ChangelogRecord, Drift, EpochWriter, Health, Log, LogError, OffsetRange, RecordReader, Topic,
+    TopicFacts, TopicSpec, TopicsFacts,
+};
+
+/// Largest record that a topic takes, as `max.message.bytes` of Kafka.
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
+const CLEAN_EVERY: Duration = Duration::from_secs(10);
+
+/// A directory with an embedded log, opened by this process alone. Clones share it; the last one closes it.
+#[derive(Clone)]
+pub struct EmbeddedStore(Arc<Store>);
+
+/// A record that was read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadRecord {
+    /// Offset in its partition.
+    pub offset: i64,
+    /// Timestamp in ms since the epoch.
+    pub timestamp: TimestampMs,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Encoded headers, see [`Headers`](crate::Headers).
+    pub headers: Vec<u8>,
+}
+
+/// Records that were read back, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The records, in the order of their offsets.
+    pub records: Vec<ReadRecord>,
+    /// The offset to read from next.
+    pub next: NextOffset,
+    /// What can be read.
+    pub range: OffsetRange,
+}
+
+impl EmbeddedStore {
+    /// Opens the log in `dir`, or creates an empty one. Every topic keeps at most about `retention_bytes`.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] if another process has it open or the system refuses; [`LogError::Damaged`].
+    pub fn open(dir: impl Into<PathBuf>, retention_bytes: u64) -> Result<Self, LogError> {
+        let store = Arc::new(Store::open(dir.into(), retention_bytes)?);
+        let cleaned = Arc::downgrade(&store);
+        thread::Builder::new()
+            .name("tidegate-cleaner".into())
+            .spawn(move || clean_regularly(&cleaned))
+            .map_err(|error| LogError::Unavailable { what: "embedded log", cause: error.to_string() })?;
+        Ok(Self(store))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// Compares topics with what they should be. Nothing is changed.
+    ///
+    /// # Errors
+    /// If the log is out of use.
+    pub fn plan(&self, specs: &[TopicSpec]) -> Result<Vec<(TopicSpec, Vec<Drift>)>, LogError> {
+        topics::plan(&self.0, specs)
+    }
+
+    /// Creates topics that are missing, and with `alter` adds partitions and sets the retention of others. Never
+    /// deletes anything.
+    ///
+    /// # Errors
+    /// If the log is out of use; nothing is changed then.
+    pub fn apply(&self, specs: &[TopicSpec], alter: bool) -> Result<Vec<Applied>, LogError> {
+        topics::apply(&self.0, specs, alter)
+    }
+
+    /// Appends records to a topic. When it returns, they are on the disk and can be read: all of them, or after
+    /// an error none. Returns where each of them is.
+    ///
+    /// Calls from several threads at once share one sync of the disk.
+    ///
+    /// # Errors
+    /// [`LogError::TopicsMissing`]; [`LogError::Backlog`] and [`LogError::NoSpace`] while there is no room;
+    /// [`LogError::Misconfigured`] for a record that is too large or a partition that is not there. After any other
+    /// error the records may have been appended all the same.
+    pub fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Place>, LogError> {
+        append::append(&self.0, topic, records)
+    }
+
+    /// Reads committed records of a partition from `offset` on: at most `limit`, of about `bytes` in all, but one
+    /// at least if there is one. `None` if there is no such partition.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`]; [`LogError::Damaged`]; if the log is out of use.
+    pub fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        offset: NextOffset,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Option<Page>, LogError> {
+        let Some((slot, compacted, range)) = self.partition(topic, partition) else { return Ok(None) };
+        if offset < range.begin || offset > range.end {
+            let (begin, end) = (range.begin.0, range.end.0);
+            let cause = format!("the log has {begin} to {end}");
+            return Err(LogError::OffsetOutOfRange { partition, offset: offset.0, cause });
+        }
+        let mut cursor = Cursor::new(slot, compacted, offset.0);
+        let (mut records, mut size) = (Vec::new(), 0);
+        while records.len() < limit && size < bytes && cursor.next < range.end.0 {
+            cursor.read(&self.0, range.end.0, 1, &mut |record| {
+                let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+                size += record.as_new().size();
+                records.push(ReadRecord {
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                    key: owned(record.key),
+                    value: owned(record.value),
+                    headers: record.headers.to_vec(),
+                });
+            })?;
+        }
+        Ok(Some(Page { records, next: NextOffset(cursor.next), range }))
+    }
+
+    /// What can be read of a topic's partitions; `None` if there is no such topic.
+    #[must_use]
+    pub fn ranges(&self, topic: &str) -> Option<Vec<OffsetRange>> {
+        let partitions = self.0.view().topic(topic).ok()?.partitions;
+        (0..partitions).map(|partition| Some(self.partition(topic, partition)?.2)).collect()
+    }
+
+    /// Removes what is too old or too much as of `now`, and compacts. Happens by itself every ten seconds.
+    ///
+    /// # Errors
+    /// As the log fails.
+    pub fn clean(&self, now: TimestampMs) -> Result<(), LogError> {
+        clean::clean(&self.0, now)
+    }
+
+    fn partition(&self, topic: &str, partition: u32) -> Option<(Slot, bool, OffsetRange)> {
+        let view = self.0.view();
+        let topic = view.topic(topic).ok()?;
+        let slot = Slot { topic: topic.id, partition };
+        let row = view.partition(slot)?;
+        let range = OffsetRange { begin: NextOffset(row.begin), end: NextOffset(row.end) };
+        Some((slot, topic.compacted, range))
+    }
+}
+
+fn clean_regularly(store: &Weak<Store>) {
+    loop {
+        thread::sleep(CLEAN_EVERY);
+        let Some(store) = store.upgrade() else { return };
+        if let Err(error) = clean::clean(&store, now()) {
+            tracing::warn!(%error, "the embedded log could not be cleaned");
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "retention is by the wall clock; nothing else depends on it")]
+fn now() -> TimestampMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Who works on an embedded log, and on which of its topics.
+#[derive(Debug, Clone)]
+pub struct EmbeddedConfig {
+    /// Offsets are committed under this name.
+    pub group_id: String,
+    /// One writer per id; a second one fences the first.
+    pub writer_id: String,
+    /// Names of the topics, in the order of [`Topic`].
+    pub topics: [String; 5],
+}
+
+/// The embedded log as a pipeline sees it.
+pub struct EmbeddedLog {
+    store: EmbeddedStore,
+    config: EmbeddedConfig,
+}
+
+impl EmbeddedLog {
+    /// A pipeline's log in this store.
+    #[must_use]
+    pub fn new(store: EmbeddedStore, config: EmbeddedConfig) -> Self {
+        Self { store, config }
+    }
+
+    fn ranges(&self, topic: Topic) -> Result<Vec<OffsetRange>, LogError> {
+        self.store.0.db()?;
+        let name = &self.config.topics[topic as usize];
+        self.store.ranges(name).ok_or_else(|| LogError::TopicsMissing(vec![name.clone()]))
+    }
+}
+
+impl Log for EmbeddedLog {
+    fn topics(&self, _timeout: Duration) -> Result<TopicsFacts, LogError> {
+        self.store.0.db()?;
+        let view = self.store.0.view();
+        let names = &self.config.topics;
+        let missing: Vec<String> =
+            names.iter().filter(|name| !view.topics.contains_key(*name)).cloned().collect();
+        if !missing.is_empty() {
+            return Err(LogError::TopicsMissing(missing));
+        }
+        Ok(names.clone().map(|name| TopicFacts {
+            partitions: view.topics.get(&name).map_or(0, |topic| topic.partitions),
+            max_message_bytes: MAX_MESSAGE_BYTES,
+            name,
+        }))
+    }
+
+    fn writer(&self, topics: &TopicsFacts) -> Result<Box<dyn EpochWriter>, LogError> {
+        let EmbeddedConfig { group_id, writer_id, topics: names } = self.config.clone();
+        Ok(Box::new(EmbeddedWriter::new(Arc::clone(&self.store.0), writer_id, group_id, &names, topics)?))
+    }
+
+    fn reader(&self) -> Result<Box<dyn RecordReader>, LogError> {
+        let topic = self.config.topics[Topic::Raw as usize].clone();
+        Ok(Box::new(EmbeddedReader::new(Arc::clone(&self.store.0), topic)))
+    }
+
+    fn offsets(&self, topic: Topic, _stable: bool, _timeout: Duration) -> Result<Vec<OffsetRange>, LogError> {
+        self.ranges(topic)
+    }
+
+    fn read_changelog(
+        &self,
+        from: &[NextOffset],
+        _stable: bool,
+        _timeout: Duration,
+        each: &mut dyn FnMut(ChangelogRecord<'_>),
+    ) -> Result<Vec<NextOffset>, LogError> {
+        let name = &self.config.topics[Topic::State as usize];
+        let mut reached = Vec::new();
+        for (partition, range) in self.ranges(Topic::State)?.into_iter().enumerate() {
+            let start = from.get(partition).map_or(range.begin, |from| (*from).clamp(range.begin, range.end));
+            let partition = partition as u32;
+            if let Some((slot, compacted, _)) = self.store.partition(name, partition) {
+                let mut cursor = Cursor::new(slot, compacted, start.0);
+                cursor.read(&self.store.0, range.end.0, usize::MAX, &mut |record| {
+                    let (offset, key, value) = (record.offset, record.key.unwrap_or_default(), record.value);
+                    each(ChangelogRecord { partition, offset, key, value });
+                })?;
+            }
+            reached.push(range.end);
+        }
+        Ok(reached)
+    }
+
+    fn health(&self) -> Health {
+        self.store.0.health()
+    }
+}
