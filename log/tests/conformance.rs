@@ -1,5 +1,5 @@
 //! What every log must keep, whatever is behind it. Each rule is a function over a [`Harness`]; the tests at the
-//! end run them all on Apache Kafka.
+//! end run them all on Apache Kafka and on the embedded log.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,8 +7,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{
-    Collected, DEADLINE, Harness, Kafka, PARTITIONS, Seen, batch, commit, dump, owner, poll_until, positions,
-    progress, retry, wait_for_ends,
+    Collected, DEADLINE, Embedded, Harness, Kafka, PARTITIONS, Seen, batch, commit, dump, owner, poll_until,
+    positions, progress, retry, wait_for_ends,
 };
 use tidegate_core::{NextOffset, PartitionId};
 use tidegate_log::{CommitOutcome, LogError, Topic};
@@ -134,22 +134,23 @@ fn fill_input(harness: &dyn Harness) {
         writer.append(&batch(Topic::Processed, &records("v"))).unwrap();
         commit(writer.as_mut(), &[]);
     }
-    // aborted record, abort marker, record, commit marker
-    wait_for_ends(harness.log().as_ref(), Topic::Raw, &[40; 3]);
+    wait_for_ends(harness.log().as_ref(), Topic::Raw, &[harness.layout().before(10); 3]);
 }
 
 fn reading_starts_where_it_is_told_and_ends_past_control_records(harness: &dyn Harness) {
     fill_input(harness);
     let log = harness.log();
     let mut reader = log.reader().unwrap();
-    reader.assign(&positions(&[0, 20, 39])).unwrap();
-    let at_end = |seen: &Collected| (0..3).all(|partition| seen.ends.get(&partition) == Some(&40));
+    let layout = harness.layout();
+    let end = layout.before(10);
+    reader.assign(&positions(&[0, layout.before(5), layout.last_marker(10)])).unwrap();
+    let at_end = |seen: &Collected| (0..3).all(|partition| seen.ends.get(&partition) == Some(&end));
     let seen = poll_until(reader.as_mut(), at_end);
     let values = |from: usize| (from..10).map(|number| format!("v{number}")).collect::<Vec<_>>();
     assert_eq!([seen.values(0), seen.values(1), seen.values(2)], [values(0), values(5), values(10)]);
-    assert_eq!(reader.end_offset(PartitionId(0)), Some(NextOffset(40)));
+    assert_eq!(reader.end_offset(PartitionId(0)), Some(NextOffset(end)));
     let (offset, record) = seen.records.iter().find(|(_, record)| record.partition == 1).unwrap();
-    assert_eq!((*offset, record.value.as_deref()), (22, Some(&b"v5"[..])));
+    assert_eq!((*offset, record.value.as_deref()), (layout.at(5), Some(&b"v5"[..])));
 }
 
 fn assigning_again_forgets_what_was_fetched(harness: &dyn Harness) {
@@ -157,7 +158,9 @@ fn assigning_again_forgets_what_was_fetched(harness: &dyn Harness) {
     let log = harness.log();
     let mut reader = log.reader().unwrap();
     reader.assign(&positions(&[0; 3])).unwrap();
-    let at_end = |seen: &Collected| (0..3).all(|partition| seen.ends.get(&partition) == Some(&40));
+    let layout = harness.layout();
+    let (last, end) = (layout.at(9), layout.before(10));
+    let at_end = |seen: &Collected| (0..3).all(|partition| seen.ends.get(&partition) == Some(&end));
     for round in 0..20 {
         // one record is taken and the rest is left in the client's queue, so that it would show
         let deadline = Instant::now() + DEADLINE;
@@ -166,7 +169,7 @@ fn assigning_again_forgets_what_was_fetched(harness: &dyn Harness) {
             assert!(Instant::now() < deadline);
             reader.poll(Duration::from_millis(100), 1, &mut first).unwrap();
         }
-        let from = if round % 2 == 0 { [38; 3] } else { [0; 3] };
+        let from = if round % 2 == 0 { [last; 3] } else { [0; 3] };
         reader.assign(&positions(&from)).unwrap();
         let seen = poll_until(reader.as_mut(), at_end);
         let expected = if round % 2 == 0 { 1 } else { 10 };
@@ -176,12 +179,14 @@ fn assigning_again_forgets_what_was_fetched(harness: &dyn Harness) {
         reader.assign(&positions(&[0; 3])).unwrap();
     }
     // other partitions than before
-    reader.assign(&[(PartitionId(1), NextOffset(38))]).unwrap();
+    reader.assign(&[(PartitionId(1), NextOffset(last))]).unwrap();
     let seen = poll_until(reader.as_mut(), |seen| seen.ends.contains_key(&1));
     assert_eq!((seen.values(1), seen.records.len()), (vec!["v9".to_owned()], 1));
 }
 
 fn the_changelog_is_read_to_the_high_watermark(harness: &dyn Harness) {
+    // whether each of the epochs below is committed
+    const HISTORY: [bool; 7] = [true, false, true, false, true, true, false];
     let log = harness.log();
     let mut writer = owner(log.as_ref());
     let entry = |number: i64| Seen {
@@ -201,7 +206,8 @@ fn the_changelog_is_read_to_the_high_watermark(harness: &dyn Harness) {
     // aborted at the end: the last committed record stands before the end
     writer.append(&batch(Topic::State, &[entry(6)])).unwrap();
     writer.abort(DEADLINE).unwrap();
-    wait_for_ends(log.as_ref(), Topic::State, &[0, 14, 0]);
+    let layout = harness.layout();
+    wait_for_ends(log.as_ref(), Topic::State, &[0, layout.end(&HISTORY), 0]);
     let read = |from: &[NextOffset]| {
         let mut entries = Vec::new();
         let reached = log.read_changelog(from, false, DEADLINE, &mut |record| {
@@ -218,15 +224,16 @@ fn the_changelog_is_read_to_the_high_watermark(harness: &dyn Harness) {
     let owned =
         |offset: i64, key: &str, value: Option<&str>| (1, offset, key.to_owned(), value.map(str::to_owned));
     let (entries, reached) = read(&[NextOffset(0); 3]);
+    let at = |number: usize| layout.end(&HISTORY[..number]);
     let all = [
-        owned(0, "k0", Some("v0")),
-        owned(4, "k2", Some("v2")),
-        owned(8, "k4", Some("v4")),
-        owned(10, "k0", None),
+        owned(at(0), "k0", Some("v0")),
+        owned(at(2), "k2", Some("v2")),
+        owned(at(4), "k4", Some("v4")),
+        owned(at(5), "k0", None),
     ];
     assert_eq!(entries, all);
-    assert_eq!(reached, [NextOffset(0), NextOffset(14), NextOffset(0)]);
-    assert_eq!(read(&[NextOffset(0), NextOffset(5), NextOffset(0)]).0, all[2..]);
+    assert_eq!(reached, [NextOffset(0), NextOffset(at(7)), NextOffset(0)]);
+    assert_eq!(read(&[NextOffset(0), NextOffset(at(2) + 1), NextOffset(0)]).0, all[2..]);
     assert_eq!(read(&reached), (Vec::new(), reached));
 }
 
@@ -274,12 +281,12 @@ fn an_offset_that_is_not_there_is_an_error(harness: &dyn Harness) {
     };
     assert!(matches!(error, LogError::OffsetOutOfRange { partition: 1, .. }), "{error:?}");
     // told again after a new assignment, and gone with one that can be read
-    reader.assign(&positions(&[0, 40, 0])).unwrap();
+    reader.assign(&positions(&[0, harness.layout().before(10), 0])).unwrap();
     let seen = poll_until(reader.as_mut(), |seen| seen.ends.len() == 3);
     assert_eq!(seen.records.len(), 20);
 }
 
-macro_rules! on_kafka {
+macro_rules! on_all_logs {
     ($($rule:ident),* $(,)?) => {
         mod kafka {
             $(
@@ -289,10 +296,18 @@ macro_rules! on_kafka {
                 }
             )*
         }
+        mod embedded {
+            $(
+                #[test]
+                fn $rule() {
+                    super::$rule(&super::Embedded::new());
+                }
+            )*
+        }
     };
 }
 
-on_kafka!(
+on_all_logs!(
     committed_records_arrive_as_they_were_written,
     an_aborted_epoch_is_never_seen_and_the_writer_goes_on,
     a_second_writer_fences_the_first_and_nothing_is_torn,
@@ -305,6 +320,17 @@ on_kafka!(
     an_epoch_larger_than_the_clients_queue_is_whole_and_in_order,
     an_offset_that_is_not_there_is_an_error,
 );
+
+#[test]
+fn missing_topics_of_an_embedded_log_are_told_all_at_once() {
+    let embedded = Embedded::empty();
+    let mut specs = embedded.specs();
+    specs.remove(Topic::Alerts as usize);
+    specs.remove(0);
+    embedded.store.apply(&specs, false).unwrap();
+    let Err(LogError::TopicsMissing(names)) = embedded.log().topics(DEADLINE) else { panic!() };
+    assert_eq!(names, ["raw", "alerts"]);
+}
 
 #[test]
 fn missing_topics_are_told_all_at_once() {

@@ -3,10 +3,10 @@
 use std::{fs, path::Path, process::ExitCode, time::Duration};
 
 use serde_json::json;
-use tidegate_config::Settings;
+use tidegate_config::{LogKind, Settings};
 use tidegate_core::geo::GeoDatabase;
 use tidegate_log::{
-    Drift, LogError, Topic,
+    Drift, LogError, Topic, TopicSpec,
     kafka::{KafkaConfig, KafkaLog, broker_facts, permissions, plan},
 };
 use tidegate_state::{StateDir, StateError};
@@ -79,7 +79,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(code) => return code,
     };
     let mut report = Report::default();
-    check_kafka(&settings, &mut report);
+    match settings.log {
+        LogKind::Kafka => check_kafka(&settings, &mut report),
+        LogKind::Embedded => check_embedded(&settings, &mut report),
+    }
     check_geo(&settings.geo.database, &mut report);
     check_state(&settings.state_dir, &mut report);
     if let Err(error) = wiring::pipeline_settings(&settings) {
@@ -131,15 +134,42 @@ fn check_kafka(settings: &Settings, report: &mut Report) {
             format_args!("{own:?}; the broker's maximum cannot be asked for"),
         ),
     }
-    check_topics(settings, &config, report);
-}
-
-fn check_topics(settings: &Settings, config: &KafkaConfig, report: &mut Report) {
-    let drifts = match plan(config, &wiring::topic_specs(settings), TIMEOUT) {
+    let drifts = match plan(&config, &wiring::topic_specs(settings), TIMEOUT) {
         Ok(drifts) => drifts,
         Err(error) => return report.error("topics", &error),
     };
-    for (spec, drifts) in &drifts {
+    check_topics(&drifts, report);
+    let existing: Vec<_> = drifts
+        .iter()
+        .filter(|(_, drifts)| !drifts.contains(&Drift::Missing))
+        .map(|(spec, _)| spec.name.as_str())
+        .collect();
+    check_permissions(&config, &existing, report);
+}
+
+/// What is in an embedded log can be seen only while no daemon has it.
+fn check_embedded(settings: &Settings, report: &mut Report) {
+    let dir = wiring::embedded_dir(settings);
+    let specs = wiring::topic_specs(settings);
+    if !dir.is_dir() {
+        let missing: Vec<_> = specs.into_iter().map(|spec| (spec, vec![Drift::Missing])).collect();
+        return check_topics(&missing, report);
+    }
+    let Ok(_lock) = StateDir::open(&settings.state_dir) else {
+        let text = format_args!("{} is in use, its topics cannot be looked at", dir.display());
+        return report.add(Verdict::Warning, "embedded log", text);
+    };
+    match wiring::embedded_store(settings).and_then(|store| store.plan(&specs)) {
+        Ok(drifts) => {
+            report.add(Verdict::Ok, "embedded log", dir.display());
+            check_topics(&drifts, report);
+        }
+        Err(error) => report.error("embedded log", &error),
+    }
+}
+
+fn check_topics(drifts: &[(TopicSpec, Vec<Drift>)], report: &mut Report) {
+    for (spec, drifts) in drifts {
         let subject = format!("topic {}", spec.name);
         if drifts.is_empty() {
             report.add(Verdict::Ok, &subject, format_args!("{} partitions", spec.partitions));
@@ -157,12 +187,6 @@ fn check_topics(settings: &Settings, config: &KafkaConfig, report: &mut Report) 
             report.add(verdict, &subject, format_args!("it {drift}{way_out}"));
         }
     }
-    let existing: Vec<_> = drifts
-        .iter()
-        .filter(|(_, drifts)| !drifts.contains(&Drift::Missing))
-        .map(|(spec, _)| spec.name.as_str())
-        .collect();
-    check_permissions(config, &existing, report);
 }
 
 fn check_permissions(config: &KafkaConfig, topics: &[&str], report: &mut Report) {

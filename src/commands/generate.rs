@@ -1,38 +1,21 @@
 //! `tidegate generate`: sample traffic for the input topic.
 
 use std::{
-    io::IsTerminal,
     process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
-    time::{Duration, Instant},
 };
 
-use tidegate_actors::Clock;
-use tidegate_core::TimestampMs;
-use tidegate_log::{
-    Log, LogError, Topic,
-    kafka::{KafkaConfig, KafkaLog, PlainProducer},
-};
+use tidegate_log::LogError;
 
 use super::{config_args::ConfigArgs, fail};
 use crate::{
     exit,
-    traffic::{SampleEvent, Traffic},
+    traffic::{DEFAULT_RATE, Generator, Plan, Sink, Summary},
     wiring,
 };
-
-/// Events in a second of event time when nothing else is said.
-const DEFAULT_RATE: u32 = 1000;
-/// Between two looks at the clock.
-const TICK: Duration = Duration::from_millis(5);
-/// Events between two looks at the clock when it goes as fast as possible.
-const BURST: u64 = 2000;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Arguments of `generate`.
 #[derive(Debug, clap::Args)]
@@ -50,15 +33,6 @@ pub(crate) struct Args {
     seed: u64,
 }
 
-/// How fast, and how many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plan {
-    /// Event time is the wall clock.
-    Paced { rate: u32, events: Option<u64> },
-    /// As fast as possible; event time lies in the past, so that the last event is now.
-    AtOnce { events: u64 },
-}
-
 /// Writes until there are enough, or until a signal.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let plan = match plan(args.rate, args.events) {
@@ -69,13 +43,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let config = wiring::kafka_config(&settings);
-    let topic = config.topics[Topic::Raw as usize].clone();
     let seed = args.seed;
     let produce = move |stop: &AtomicBool| -> Result<Summary, LogError> {
-        require(&config, &topic)?;
-        let mut generator = Generator::new(PlainProducer::new(&config, &topic)?, seed, plan);
-        generator.run(stop)
+        Generator::new(Sink::connect(&settings)?, seed, plan).run(stop)
     };
     match until_signal(produce) {
         Ok(summary) => {
@@ -92,14 +62,6 @@ fn plan(rate: Option<u32>, events: Option<u64>) -> Result<Plan, &'static str> {
         (None | Some(0), Some(events)) => Ok(Plan::AtOnce { events }),
         (Some(0), None) => Err("--rate 0 needs --events, or it would never end"),
         (rate, events) => Ok(Plan::Paced { rate: rate.unwrap_or(DEFAULT_RATE), events }),
-    }
-}
-
-/// A topic that is missing, or a broker, would only show when records time out.
-fn require(config: &KafkaConfig, topic: &str) -> Result<(), LogError> {
-    match KafkaLog::new(config.clone())?.topics(CONNECT_TIMEOUT) {
-        Err(LogError::TopicsMissing(missing)) if !missing.iter().any(|name| name == topic) => Ok(()),
-        found => found.map(drop),
     }
 }
 
@@ -128,119 +90,6 @@ fn until_signal(
         };
         joined.map_err(|error| Interrupted::Runtime(error.into()))?.map_err(Interrupted::Log)
     })
-}
-
-/// What was written.
-struct Summary {
-    events: u64,
-    bytes: u64,
-    took: Duration,
-}
-
-impl std::fmt::Display for Summary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let seconds = self.took.as_secs_f64().max(1e-3);
-        let (rate, mib) = (self.events as f64 / seconds, self.bytes as f64 / f64::from(1 << 20));
-        write!(f, "{} events, {mib:.1} MiB in {seconds:.1} s: {rate:.0} events/s", self.events)
-    }
-}
-
-struct Generator {
-    producer: PlainProducer,
-    traffic: Traffic,
-    plan: Plan,
-    started: Instant,
-    written: u64,
-    bytes: u64,
-    progress: Progress,
-}
-
-impl Generator {
-    fn new(producer: PlainProducer, seed: u64, plan: Plan) -> Self {
-        let now_ms = Clock::start().now().0;
-        let (start_ms, rate) = match plan {
-            Plan::Paced { rate, .. } => (now_ms, rate),
-            Plan::AtOnce { events } => {
-                let span_ms = i64::try_from(events).unwrap_or(now_ms) * 1000 / i64::from(DEFAULT_RATE);
-                (now_ms.saturating_sub(span_ms).max(0), DEFAULT_RATE)
-            }
-        };
-        let traffic = Traffic::new(seed, TimestampMs(start_ms), f64::from(rate));
-        Self {
-            producer,
-            traffic,
-            plan,
-            started: Instant::now(),
-            written: 0,
-            bytes: 0,
-            progress: Progress::new(),
-        }
-    }
-
-    fn run(&mut self, stop: &AtomicBool) -> Result<Summary, LogError> {
-        let mut event = SampleEvent::default();
-        while let Some(due) = self.due().filter(|_| !stop.load(Ordering::Relaxed)) {
-            while self.written < due {
-                self.traffic.next(&mut event);
-                self.producer.send(None, Some(&event.key), Some(&event.value), &[], event.timestamp)?;
-                self.written += 1;
-                self.bytes += event.value.len() as u64;
-            }
-            self.progress.show(self.written, self.started.elapsed());
-            if matches!(self.plan, Plan::Paced { .. }) {
-                thread::sleep(TICK);
-            }
-        }
-        self.progress.end();
-        self.producer.flush(FLUSH_TIMEOUT)?;
-        Ok(Summary { events: self.written, bytes: self.bytes, took: self.started.elapsed() })
-    }
-
-    /// How many events should be written by now; `None` when all are.
-    fn due(&self) -> Option<u64> {
-        let (due, limit) = match self.plan {
-            Plan::AtOnce { events } => (self.written + BURST, events),
-            Plan::Paced { rate, events } => {
-                let due = self.started.elapsed().as_secs_f64() * f64::from(rate);
-                (due as u64, events.unwrap_or(u64::MAX))
-            }
-        };
-        (self.written < limit).then_some(due.min(limit))
-    }
-}
-
-/// One line that changes on a terminal, a line now and then otherwise.
-struct Progress {
-    terminal: bool,
-    every: Duration,
-    shown: Duration,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let every = if terminal { Duration::from_millis(200) } else { Duration::from_secs(5) };
-        Self { terminal, every, shown: Duration::ZERO }
-    }
-
-    fn show(&mut self, written: u64, elapsed: Duration) {
-        if elapsed - self.shown < self.every {
-            return;
-        }
-        self.shown = elapsed;
-        let rate = written as f64 / elapsed.as_secs_f64();
-        if self.terminal {
-            eprint!("\r{written} events, {rate:.0}/s  ");
-        } else {
-            eprintln!("{written} events, {rate:.0}/s");
-        }
-    }
-
-    fn end(&self) {
-        if self.terminal && !self.shown.is_zero() {
-            eprintln!();
-        }
-    }
 }
 
 #[cfg(test)]

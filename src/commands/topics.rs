@@ -3,10 +3,9 @@
 use std::{process::ExitCode, time::Duration};
 
 use serde_json::json;
-use tidegate_log::{
-    Applied, Drift, TopicSpec,
-    kafka::{apply, plan},
-};
+use tidegate_config::{LogKind, Settings};
+use tidegate_log::{Applied, Drift, LogError, TopicSpec, embedded::EmbeddedStore, kafka};
+use tidegate_state::StateDir;
 
 use super::{config_args, config_args::ConfigArgs, fail};
 use crate::{exit, wiring};
@@ -52,13 +51,46 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    let kafka = wiring::kafka_config(&settings);
-    let specs = wiring::topic_specs(&settings);
     let outcome = match alter {
-        None => plan(&kafka, &specs, TIMEOUT).map(|drifts| show_plan(&drifts, json)),
-        Some(alter) => apply(&kafka, &specs, alter, TIMEOUT).map(|applied| show_applied(&applied, json)),
+        None => plan(&settings).map(|drifts| show_plan(&drifts, json)),
+        Some(alter) => apply(&settings, alter).map(|applied| show_applied(&applied, json)),
     };
-    outcome.unwrap_or_else(|error| fail(wiring::exit_code(&error), error))
+    outcome.unwrap_or_else(|(code, error)| fail(code, error))
+}
+
+/// An exit code and why.
+type Failed = (u8, String);
+
+fn plan(settings: &Settings) -> Result<Vec<(TopicSpec, Vec<Drift>)>, Failed> {
+    let specs = wiring::topic_specs(settings);
+    let planned = match settings.log {
+        LogKind::Kafka => kafka::plan(&wiring::kafka_config(settings), &specs, TIMEOUT),
+        // looking must not create anything
+        LogKind::Embedded if !wiring::embedded_dir(settings).is_dir() => {
+            return Ok(specs.into_iter().map(|spec| (spec, vec![Drift::Missing])).collect());
+        }
+        LogKind::Embedded => embedded(settings)?.1.plan(&specs),
+    };
+    planned.map_err(failed)
+}
+
+fn apply(settings: &Settings, alter: bool) -> Result<Vec<Applied>, Failed> {
+    let specs = wiring::topic_specs(settings);
+    let applied = match settings.log {
+        LogKind::Kafka => kafka::apply(&wiring::kafka_config(settings), &specs, alter, TIMEOUT),
+        LogKind::Embedded => embedded(settings)?.1.apply(&specs, alter),
+    };
+    applied.map_err(failed)
+}
+
+/// The embedded log, while no daemon has it.
+fn embedded(settings: &Settings) -> Result<(StateDir, EmbeddedStore), Failed> {
+    let lock = StateDir::open(&settings.state_dir).map_err(|error| (exit::FAILED, error.to_string()))?;
+    Ok((lock, wiring::embedded_store(settings).map_err(failed)?))
+}
+
+fn failed(error: LogError) -> Failed {
+    (wiring::exit_code(&error), error.to_string())
 }
 
 fn show_plan(drifts: &[(TopicSpec, Vec<Drift>)], json: bool) -> ExitCode {
@@ -85,7 +117,7 @@ fn way_out(drift: &Drift, spec: &TopicSpec) -> &'static str {
     match drift {
         Drift::Missing => "; `topics apply` creates it",
         drift if drift.is_reconcilable(spec) => "; `topics apply --alter` changes it",
-        _ => "; needs a person with Kafka's own tools, or another configuration",
+        _ => "; needs a person with the log's own tools, or another configuration",
     }
 }
 

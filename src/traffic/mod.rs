@@ -1,14 +1,19 @@
 //! Realistic sample traffic: what the visitors of a web shop and the bots among them do, and how its services
-//! fail now and then. Pure: the same seed gives the same events.
+//! fail now and then. The same seed gives the same events.
 
 mod catalog;
 mod event;
+mod generator;
 mod random;
+mod sink;
 
 use tidegate_core::TimestampMs;
 
 use event::{Json, Visitor};
 use random::Random;
+
+pub(crate) use generator::{DEFAULT_RATE, Generator, Plan, Summary};
+pub(crate) use sink::Sink;
 
 const SERVICES: usize = catalog::DOMAINS.len() * catalog::ROLES.len();
 const USERS: u64 = 50_000;

@@ -7,16 +7,18 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use tempfile::TempDir;
 use tidegate_core::{NextOffset, PartitionId, TimestampMs};
 use tidegate_log::{
     CommitOutcome, CommitPhases, EpochWriter, Headers, InputProgress, Location, Log, LogError, OutputBatch,
     OutputRecord, RecordReader, RecordRef, RecordSink, Span, Topic, TopicSpec,
+    embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedStore},
     kafka::{KafkaConfig, KafkaLog, apply},
     push_header,
 };
 
 /// For anything that the broker has to do; generous, as a busy machine is no failure.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 pub const PARTITIONS: u32 = 3;
 
 /// A log under test with fresh topics.
@@ -25,6 +27,45 @@ pub trait Harness {
     fn log(&self) -> Box<dyn Log>;
     /// The log with `topic` as its input, to read and write it through the same contract.
     fn seen_from(&self, topic: Topic) -> Box<dyn Log>;
+    /// What takes offsets.
+    fn layout(&self) -> Layout;
+}
+
+/// What takes offsets in a log, where every epoch writes one record to a partition.
+#[derive(Debug, Clone, Copy)]
+pub enum Layout {
+    /// Every record, and the marker at the end of every transaction, aborted ones too.
+    WithMarkers,
+    /// Committed records alone.
+    Dense,
+}
+
+impl Layout {
+    /// The end of a partition after epochs that were committed or not.
+    pub fn end(self, committed: &[bool]) -> i64 {
+        match self {
+            Self::WithMarkers => 2 * committed.len() as i64,
+            Self::Dense => committed.iter().filter(|committed| **committed).count() as i64,
+        }
+    }
+
+    /// The end after `number` times an aborted epoch and a committed one.
+    pub fn before(self, number: usize) -> i64 {
+        self.end(&[false, true].repeat(number))
+    }
+
+    /// Offset of the record that then follows, behind another aborted epoch.
+    pub fn at(self, number: usize) -> i64 {
+        self.end(&[&[false, true].repeat(number)[..], &[false]].concat())
+    }
+
+    /// The last marker before the end after `number` pairs; the end itself if there are none.
+    pub fn last_marker(self, number: usize) -> i64 {
+        match self {
+            Self::WithMarkers => self.before(number) - 1,
+            Self::Dense => self.before(number),
+        }
+    }
 }
 
 /// A record with everything that a test may want to see.
@@ -185,6 +226,20 @@ pub fn progress(next: &[i64], metadata: &str) -> Vec<InputProgress> {
     positions(next).into_iter().map(input).collect()
 }
 
+const ROLES: [&str; 5] = ["raw", "processed", "alerts", "dead", "state"];
+
+fn specs(names: &[String; 5]) -> Vec<TopicSpec> {
+    let spec = |topic: Topic| TopicSpec {
+        name: names[topic as usize].clone(),
+        partitions: PARTITIONS,
+        replication_factor: 1,
+        // for ever: records of the tests have timestamps of long ago
+        retention_ms: (topic != Topic::State).then_some(-1),
+        compacted: topic == Topic::State,
+    };
+    Topic::ALL.map(spec).to_vec()
+}
+
 /// Kafka with topics, group and id of its own for each test.
 pub struct Kafka {
     pub config: KafkaConfig,
@@ -213,21 +268,13 @@ impl Kafka {
                 group_id: name.clone(),
                 transactional_id: name.clone(),
                 properties: BTreeMap::new(),
-                topics: ["raw", "processed", "alerts", "dead", "state"].map(|role| format!("{name}-{role}")),
+                topics: ROLES.map(|role| format!("{name}-{role}")),
             },
         }
     }
 
     pub fn specs(&self) -> Vec<TopicSpec> {
-        let spec = |topic: Topic| TopicSpec {
-            name: self.config.topics[topic as usize].clone(),
-            partitions: PARTITIONS,
-            replication_factor: 1,
-            // for ever: records of the tests have timestamps of long ago
-            retention_ms: (topic != Topic::State).then_some(-1),
-            compacted: topic == Topic::State,
-        };
-        Topic::ALL.map(spec).to_vec()
+        specs(&self.config.topics)
     }
 
     pub fn create_topics(&self) {
@@ -255,5 +302,60 @@ impl Harness for Kafka {
         config.group_id = unique("observer");
         config.transactional_id = unique("observer");
         Box::new(KafkaLog::new(config).unwrap())
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::WithMarkers
+    }
+}
+
+/// The embedded log in a directory of its own.
+pub struct Embedded {
+    pub store: EmbeddedStore,
+    pub dir: TempDir,
+}
+
+impl Embedded {
+    /// Without topics.
+    pub fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { store: EmbeddedStore::open(dir.path().join("log"), 1 << 40).unwrap(), dir }
+    }
+
+    pub fn new() -> Self {
+        let embedded = Self::empty();
+        for topic in embedded.store.apply(&embedded.specs(), false).unwrap() {
+            assert!(topic.remaining.is_empty(), "{topic:?}");
+        }
+        embedded
+    }
+
+    pub fn specs(&self) -> Vec<TopicSpec> {
+        specs(&ROLES.map(str::to_owned))
+    }
+
+    fn log_of(&self, topics: [&str; 5], id: &str) -> Box<dyn Log> {
+        let config = EmbeddedConfig {
+            group_id: id.to_owned(),
+            writer_id: id.to_owned(),
+            topics: topics.map(str::to_owned),
+        };
+        Box::new(EmbeddedLog::new(self.store.clone(), config))
+    }
+}
+
+impl Harness for Embedded {
+    fn log(&self) -> Box<dyn Log> {
+        self.log_of(ROLES, "test")
+    }
+
+    fn seen_from(&self, topic: Topic) -> Box<dyn Log> {
+        let mut topics = ROLES;
+        topics.swap(Topic::Raw as usize, topic as usize);
+        self.log_of(topics, &unique("observer"))
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Dense
     }
 }
