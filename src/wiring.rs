@@ -71,7 +71,10 @@ pub(crate) fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
     let spec = |topic: &Topic| TopicSpec {
         name: topic.name.clone(),
         partitions: topic.partitions,
-        replication_factor: topic.replication_factor,
+        replication_factor: match settings.log {
+            LogKind::Kafka => topic.replication_factor,
+            LogKind::Embedded => 1,
+        },
         retention_ms: topic.retention.map(millis),
         compacted: topic.retention.is_none(),
     };

@@ -4,15 +4,11 @@
 
 mod support;
 
-use std::{
-    fs,
-    os::unix::fs::FileExt,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, os::unix::fs::FileExt, path::Path};
 
 use support::{
     daemon::Daemon,
+    disk::SmallDisk,
     events::Mix,
     kafka::Input,
     random::Random,
@@ -87,43 +83,10 @@ fn some_file(dir: &Path, random: &mut Random) -> (std::path::PathBuf, u64) {
     (path, size)
 }
 
-/// A small file system of its own.
-struct SmallDisk<'a>(&'a Path);
-
-impl<'a> SmallDisk<'a> {
-    /// `None` where mounting is not permitted.
-    fn mount(at: &'a Path) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(at).stderr(Stdio::null());
-        mount.status().is_ok_and(|status| status.success()).then_some(Self(at))
-    }
-
-    fn fill(&self) {
-        // as much as fits; the error at the end is what it is for
-        let zeros = vec![0; 1 << 16];
-        let file = fs::File::create(self.0.join("filler")).unwrap();
-        let mut at = 0;
-        while let Ok(written @ 1..) = file.write_at(&zeros, at) {
-            at += written as u64;
-        }
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_stops_neither_the_pipeline_nor_the_windows() {
     let site = Site::new("full", 2).order_free().create();
-    let Some(disk) = SmallDisk::mount(&site.state_dir) else {
+    let Some(disk) = SmallDisk::mount(&site.state_dir, 16) else {
         eprintln!("no file system may be mounted here: a full disk is not tested");
         return;
     };

@@ -68,6 +68,11 @@ pub struct Kafka {
 }
 
 impl Kafka {
+    /// No cluster at all.
+    pub fn nowhere() -> Self {
+        Self { bootstrap: "127.0.0.1:1".into(), asker: Arc::default() }
+    }
+
     /// The broker for the tests.
     ///
     /// # Panics

@@ -1,13 +1,16 @@
 //! What the end-to-end tests share: a site (topics, configuration, directory of its own), the daemon as a
 //! process, plain Kafka clients, and an oracle that knows what has to come out.
 //!
-//! Nothing here uses code of the pipeline: the tests see the product as its users do.
+//! Nothing here uses code of the pipeline: the tests see the product as its users do. The embedded log has no other
+//! client than its own, so that is what writes and reads it while no daemon has it.
 
 // every test file uses a part of it
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod broker;
 pub mod daemon;
+pub mod disk;
+pub mod embedded;
 pub mod events;
 pub mod geo;
 pub mod http;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::{
     daemon::Daemon,
+    embedded,
     events::sentinels,
     geo,
     kafka::{CommittedWatch, Input, Kafka, Producer, Record},
@@ -70,12 +71,21 @@ pub struct Site {
     starts: AtomicU32,
     /// A second site on the topics of another leaves them to it.
     owns_topics: bool,
+    /// Its topics are in an embedded log; what writes or reads them here needs the daemon to be down.
+    is_embedded: bool,
 }
 
 impl Site {
     /// A site on the tests' broker. Nothing exists yet, see [`Self::create`].
     pub fn new(name: &str, partitions: i32) -> Self {
         Self::at(Kafka::from_env(), name, partitions)
+    }
+
+    /// A site on an embedded log, without a broker. Nothing exists yet, see [`Self::create`].
+    pub fn embedded(name: &str, partitions: i32) -> Self {
+        let mut site = Self::at(Kafka::nowhere(), name, partitions);
+        (site.is_embedded, site.owns_topics) = (true, false);
+        site.set("log", r#""embedded""#)
     }
 
     /// A site on a cluster.
@@ -99,6 +109,7 @@ impl Site {
             watch: OnceLock::new(),
             starts: AtomicU32::new(0),
             owns_topics: true,
+            is_embedded: false,
         };
         site.basics();
         site
@@ -229,6 +240,9 @@ impl Site {
 
     /// Writes records into the input topic.
     pub fn write<'a>(&self, inputs: impl IntoIterator<Item = &'a Input>) {
+        if self.is_embedded {
+            return embedded::append(&self.log_dir(), &self.topics.raw, inputs);
+        }
         self.producer.get_or_init(|| self.kafka.producer()).write(&self.topics.raw, inputs);
     }
 
@@ -251,7 +265,32 @@ impl Site {
 
     /// All records of the input.
     pub fn input(&self) -> Vec<Record> {
-        self.kafka.dump(&self.topics.raw)
+        self.dump(&self.topics.raw)
+    }
+
+    /// All committed records of a topic, one partition after the other.
+    pub fn dump(&self, topic: &str) -> Vec<Record> {
+        if self.is_embedded { embedded::dump(&self.log_dir(), topic) } else { self.kafka.dump(topic) }
+    }
+
+    /// One past the last offset of each partition of the input.
+    pub fn input_ends(&self) -> Vec<i64> {
+        if self.is_embedded {
+            embedded::ends(&self.log_dir(), &self.topics.raw)
+        } else {
+            self.kafka.end_offsets(&self.topics.raw)
+        }
+    }
+
+    /// Where the embedded log is.
+    pub fn log_dir(&self) -> PathBuf {
+        self.state_dir.join("log")
+    }
+
+    /// Processes all that is in the input.
+    pub fn run_until_end(&self) {
+        let output = self.command(&["run", "--until-end"]);
+        assert_eq!(output.code, Some(0), "{output:?}");
     }
 }
 

@@ -16,9 +16,9 @@ use super::{
 /// Compares all three output topics of a site, and returns what was expected. The daemon has caught up.
 pub fn outputs(site: &Site, phases: &[Phase]) -> Expected {
     let expected = Expected::of(&site.input(), &site.job, phases);
-    processed(&site.kafka.dump(&site.topics.processed), &expected);
-    dead_letters(&site.kafka.dump(&site.topics.dead_letters), &expected, &site.topics.raw, 2);
-    alerts(&site.kafka.dump(&site.topics.alerts), &expected, &site.job, &site.topics.raw, 2);
+    processed(&site.dump(&site.topics.processed), &expected);
+    dead_letters(&site.dump(&site.topics.dead_letters), &expected, &site.topics.raw, 2);
+    alerts(&site.dump(&site.topics.alerts), &expected, &site.job, &site.topics.raw, 2);
     expected
 }
 
@@ -235,7 +235,7 @@ fn metrics(found: &Metrics, expected: &Expected, site: &Site) {
         |topic: &str, count: usize| equal("tidegate_sink_records_total", &[("topic", topic)], count as u64);
     sink(&site.topics.processed, expected.processed.len());
     sink(&site.topics.dead_letters, expected.dead.len());
-    sink(&site.topics.alerts, site.kafka.dump(&site.topics.alerts).len());
+    sink(&site.topics.alerts, site.dump(&site.topics.alerts).len());
     for rule in &site.job.rules {
         equal(
             "tidegate_late_events_total",
