@@ -1,13 +1,16 @@
 //! The daemon: the one place that knows all parts.
 
 use std::{
+    future::{self, Future},
     hash::{BuildHasher, Hasher, RandomState},
+    net::SocketAddr,
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
-use tidegate_actors::{Ending, GeoSource, Parts, PipelineHandle};
+use axum::Router;
+use tidegate_actors::{CommittedAlert, Ending, GeoSource, Parts, PipelineHandle};
 use tidegate_config::Settings;
 use tidegate_log::{Health, Log};
 use tidegate_state::StateDir;
@@ -15,7 +18,7 @@ use tidegate_telemetry::{Metrics, Status, logs};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{broadcast, watch},
     time::{MissedTickBehavior, interval},
 };
 
@@ -23,34 +26,45 @@ use crate::{exit, http, http::HttpState, wiring};
 
 /// How long leftover threads of the runtime may take at the end; the system ends them anyway.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(500);
+/// Alerts that a receiver may lag behind before it misses some.
+const ALERTS_KEPT: usize = 1024;
 
 /// Why the daemon ends with an error, and its exit code.
-struct Failure {
-    code: u8,
-    text: String,
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) text: String,
 }
 
 impl Failure {
-    fn new(code: u8, error: impl ToString) -> Self {
+    pub(crate) fn new(code: u8, error: impl ToString) -> Self {
         Self { code, text: error.to_string() }
+    }
+
+    fn failed(error: impl ToString) -> Self {
+        Self::new(exit::FAILED, error)
     }
 }
 
-/// Runs the pipeline until a signal or a lasting error.
-pub(crate) fn run(settings: &Settings) -> ExitCode {
-    if let Err(error) = logs::init(wiring::log_format(settings)) {
+/// `tidegate run`: until a signal, a lasting error, or with `until_end` the end of the input.
+pub(crate) fn run(settings: &Settings, until_end: bool) -> ExitCode {
+    if let Err(error) = logs::init(wiring::log_format(settings), "info") {
         eprintln!("error: {error}");
         return ExitCode::from(exit::FAILED);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "cannot start");
-            return ExitCode::from(exit::FAILED);
-        }
-    };
-    let result = runtime.block_on(run_pipeline(settings));
-    runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
+    let result = block_on(async {
+        // whoever opens an embedded log holds the directory's lock
+        let state_dir = StateDir::open(&settings.state_dir).map_err(Failure::failed)?;
+        let (log, embedded) =
+            wiring::connect(settings).map_err(|error| Failure::new(wiring::exit_code(&error), error))?;
+        let routes = match embedded {
+            Some(store) => http::log_routes(settings, store),
+            None => http::no_log_routes(),
+        };
+        let options = Options { until_end, routes, ..Options::default() };
+        let daemon = Daemon::start(settings, state_dir, log, options).await?;
+        tracing::info!(address = %daemon.address, "http server listening");
+        daemon.ended(future::pending()).await
+    });
     match result {
         Ok(()) => {
             tracing::info!("stopped");
@@ -63,49 +77,146 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
     }
 }
 
-async fn run_pipeline(settings: &Settings) -> Result<(), Failure> {
-    let pipeline_settings =
-        wiring::pipeline_settings(settings).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
-    let failed = |error: &dyn ToString| Failure::new(exit::FAILED, error.to_string());
-    let state_dir = StateDir::open(&settings.state_dir).map_err(|error| failed(&error))?;
-    let (log, _embedded) =
-        wiring::connect(settings).map_err(|error| Failure::new(wiring::exit_code(&error), error))?;
-    let metrics = Metrics::new(&wiring::labels(settings)).map_err(|error| failed(&error))?;
-    let (status, status_shown) = watch::channel(Status::default());
+/// Runs what a daemon is part of on a runtime of its own.
+pub(crate) fn block_on<T>(main: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format_args!("cannot start: {error}")))?;
+    let result = runtime.block_on(main);
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
+    result
+}
 
-    let listener = TcpListener::bind(settings.http_listen).await.map_err(|error| {
-        failed(&format!("http.listen: cannot listen on {}: {error}", settings.http_listen))
-    })?;
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "http server listening");
+/// In what a daemon may differ from another with the same settings.
+pub(crate) struct Options {
+    /// End by itself once all that is in the input as of the start is processed.
+    pub(crate) until_end: bool,
+    /// Served over HTTP beside the daemon's own.
+    pub(crate) routes: Router,
+    /// Where committed alerts are told of. Who subscribes before the start hears of all.
+    pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { until_end: false, routes: Router::new(), alerts: broadcast::Sender::new(ALERTS_KEPT) }
     }
-    let server = http::serve(listener, HttpState::new(metrics.clone(), status_shown), std::future::pending());
+}
+
+/// A daemon that runs. It takes the process's SIGINT and SIGTERM.
+pub(crate) struct Daemon {
+    /// Where its HTTP server listens.
+    pub(crate) address: SocketAddr,
+    /// Its metrics, the same that it serves.
+    pub(crate) metrics: Metrics,
+    /// Its status.
+    pub(crate) status: watch::Receiver<Status>,
+    pipeline: PipelineHandle,
+    signals: Signals,
+    grace: Duration,
+    until_end: bool,
+}
+
+impl Daemon {
+    /// Starts all parts on the current runtime. The log may be away: the pipeline connects when it is there.
+    ///
+    /// # Errors
+    /// If a part cannot be made.
+    pub(crate) async fn start(
+        settings: &Settings,
+        state_dir: StateDir,
+        log: Arc<dyn Log>,
+        options: Options,
+    ) -> Result<Self, Failure> {
+        let Options { until_end, routes, alerts } = options;
+        let pipeline_settings =
+            wiring::pipeline_settings(settings).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
+        let metrics = Metrics::new(&wiring::labels(settings)).map_err(Failure::failed)?;
+        let (status, status_shown) = watch::channel(Status::default());
+        let state = HttpState::new(metrics.clone(), status_shown.clone());
+        let address = serve_http(settings.http_listen, state, routes).await?;
+        let geo = load_geo(settings, &metrics).await;
+
+        let signals = Signals::listen().map_err(Failure::failed)?;
+        let parts = Parts {
+            log: Arc::clone(&log),
+            state_dir,
+            settings: Arc::new(pipeline_settings),
+            geo,
+            metrics: metrics.clone(),
+            status: status.clone(),
+            alerts,
+            owner: RandomState::new().build_hasher().finish(),
+            until_end,
+        };
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), until_end, "starting");
+        let pipeline = tidegate_actors::start(parts).await.map_err(Failure::failed)?;
+        let grace = settings.shutdown_grace;
+        let daemon = Self { address, metrics, status: status_shown, pipeline, signals, grace, until_end };
+        tokio::spawn(observe(log, daemon.metrics.clone(), status));
+        Ok(daemon)
+    }
+
+    /// Waits for the end. A signal brings it about, or `stop`: reading stops, what is in flight is committed. A
+    /// (second) signal then stops at once.
+    ///
+    /// # Errors
+    /// If it was no end in order, or with [`Options::until_end`] not at the end of the input.
+    pub(crate) async fn ended(mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        let ending = self.attend(stop).await?;
+        tracing::debug!(epoch = %self.status.borrow().epoch, ?ending, "pipeline ended");
+        match ending {
+            Ending::Clean | Ending::Unstarted if self.until_end => {
+                Err(Failure::failed("stopped before the end of the input; run it again to go on from here"))
+            }
+            Ending::Clean | Ending::Unstarted | Ending::EndReached => Ok(()),
+            Ending::TopicsMissing(error) => Err(Failure::new(exit::UNAVAILABLE, error)),
+            Ending::Misconfigured(error) => Err(Failure::new(exit::CONFIGURATION, error)),
+            Ending::Failed(error) => Err(Failure::failed(error)),
+        }
+    }
+
+    async fn attend(&mut self, stop: impl Future<Output = ()>) -> Result<Ending, Failure> {
+        tokio::select! {
+            ending = self.pipeline.ended() => return Ok(ending),
+            name = self.signals.next() => tracing::info!(signal = name, "stopping: committing what is in flight"),
+            () = stop => tracing::info!("stopping: committing what is in flight"),
+        }
+        self.pipeline.shut_down();
+        tokio::select! {
+            ending = self.pipeline.ended() => Ok(ending),
+            name = self.signals.next() => {
+                Err(Failure::failed(format_args!("{name} again, stopped at once; what was in flight will be read again")))
+            }
+            () = tokio::time::sleep(self.grace) => {
+                Err(Failure::failed("not all that was in flight could be committed within shutdown.grace; it will be read again"))
+            }
+        }
+    }
+}
+
+/// Serves in the background until the runtime ends; returns the address, which may be of a port that was free.
+async fn serve_http(listen: SocketAddr, state: HttpState, routes: Router) -> Result<SocketAddr, Failure> {
+    let cannot = |error| Failure::failed(format_args!("http.listen: cannot listen on {listen}: {error}"));
+    let listener = TcpListener::bind(listen).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    let server = http::serve(listener, state, routes, future::pending());
     tokio::spawn(async move {
         if let Err(error) = server.await {
             tracing::error!(%error, "http server ended, the pipeline goes on");
         }
     });
+    Ok(address)
+}
 
+/// The geo database, loaded before the first event, so that none goes without for a race, and then watched.
+async fn load_geo(settings: &Settings, metrics: &Metrics) -> GeoSource {
     let geo = GeoSource::new(settings.geo.database.clone(), metrics.clone());
     let first_load = geo.clone();
-    // before the first event, so that none goes without for a race
     let _ = tokio::task::spawn_blocking(move || first_load.refresh()).await;
     tokio::spawn(geo.clone().watch(settings.geo.reload_every));
-
-    let signals = Signals::listen().map_err(|error| failed(&error))?;
-    let parts = Parts {
-        log: Arc::clone(&log),
-        state_dir,
-        settings: Arc::new(pipeline_settings),
-        geo,
-        metrics: metrics.clone(),
-        status: status.clone(),
-        owner: RandomState::new().build_hasher().finish(),
-    };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
-    let pipeline = tidegate_actors::start(parts).await.map_err(|error| failed(&error))?;
-    tokio::spawn(observe(log, metrics, status));
-    judge(attend(pipeline, signals, settings.shutdown_grace).await?)
+    geo
 }
 
 /// Once a second: is the broker there, how busy are the stages.
@@ -128,35 +239,6 @@ async fn observe(log: Arc<dyn Log>, metrics: Metrics, status: watch::Sender<Stat
     }
 }
 
-/// Waits for the end, and brings it about on a signal.
-async fn attend(
-    mut pipeline: PipelineHandle,
-    mut signals: Signals,
-    grace: Duration,
-) -> Result<Ending, Failure> {
-    tokio::select! {
-        ending = pipeline.ended() => return Ok(ending),
-        name = signals.next() => tracing::info!(signal = name, "stopping: committing what is in flight"),
-    }
-    pipeline.shut_down();
-    tokio::select! {
-        ending = pipeline.ended() => Ok(ending),
-        name = signals.next() => Err(Failure::new(exit::FAILED, format!("second {name}, stopped at once; what was in flight will be read again"))),
-        () = tokio::time::sleep(grace) => {
-            Err(Failure::new(exit::FAILED, "not all that was in flight could be committed within shutdown.grace; it will be read again"))
-        }
-    }
-}
-
-fn judge(ending: Ending) -> Result<(), Failure> {
-    match ending {
-        Ending::Clean | Ending::Unstarted => Ok(()),
-        Ending::TopicsMissing(error) => Err(Failure::new(exit::UNAVAILABLE, error)),
-        Ending::Misconfigured(error) => Err(Failure::new(exit::CONFIGURATION, error)),
-        Ending::Failed(error) => Err(Failure::new(exit::FAILED, error)),
-    }
-}
-
 /// The signals that ask for the end.
 struct Signals {
     terminate: Signal,
@@ -175,3 +257,6 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ use support::{
     site::{Site, files_below},
     verify, wait,
 };
+use tidegate_log::LogError;
 
 const SEED: u64 = 4_711;
 const KILLS: usize = 50;
@@ -133,13 +134,8 @@ fn a_panic_in_any_part_leaves_no_trace() {
         "before_commit",
     ] {
         site.write(&some(&mut mix, 2000));
-        let mut daemon = site.start(&[("FAILPOINTS", &format!("{part}=2*off->1*panic->off"))]);
-        daemon.wait_ready();
-        wait::until_true("the whole input to be processed", || {
-            daemon.assert_running();
-            daemon.metrics().sum("tidegate_consumer_lag_records", &[]) == 0
-        });
-        daemon.stop();
+        let failpoints = format!("{part}=2*off->1*panic->off");
+        site.start_until_end(&[("FAILPOINTS", &failpoints)]).wait_exit_code(0);
     }
     site.write_sentinels(start + 60 * 60_000);
     site.run_until_end();
@@ -323,7 +319,12 @@ fn a_damaged_log_is_refused_with_a_clear_word() {
         drop(file);
         let output = site.command(&["run", "--until-end"]);
         match output.code {
-            Some(0) => assert!(site.dump(&site.topics.processed) == expected, "round {round}"),
+            // what is read again may still be damaged where the run did not look
+            Some(0) => match support::embedded::try_dump(&log, &site.topics.processed) {
+                Ok(found) => assert!(found == expected, "round {round}"),
+                Err(LogError::Damaged { .. }) => told += 1,
+                Err(error) => panic!("round {round}: {error}"),
+            },
             Some(1) => {
                 assert!(output.stderr.contains("damaged"), "{output:?}");
                 assert!(output.stderr.contains("restore the directory"), "{output:?}");

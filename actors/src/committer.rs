@@ -12,15 +12,17 @@ use std::{
 
 use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidegate_core::{Epoch, Generation, PartitionId, TimestampMs, epoch::EpochMark};
+use tidegate_core::{Epoch, Generation, PartitionId, TimestampMs, alert::Phase, epoch::EpochMark};
 use tidegate_log::{CommitPhases, InputProgress, OutputBatch, Span, Topic, TopicsFacts};
 use tidegate_state::{OWNER_KEY, OwnerRecord, encode_owner};
 use tidegate_telemetry::{AlertPhase, CheckpointPhase, Metrics, Stage};
+use tokio::sync::broadcast;
 
 use crate::{
     clock::Clock,
     credits::Credits,
-    messages::{BarrierMsg, CommitterMsg, Delta, Sealed, SupervisorMsg, WriterCommand},
+    messages::{BarrierMsg, CommitterMsg, Delta, Raised, Sealed, SupervisorMsg, WriterCommand},
+    pipeline::CommittedAlert,
     reader::Positions,
     store::{Apply, StoreHandle},
     tally::Tally,
@@ -52,6 +54,7 @@ pub(crate) struct CommitterArgs {
     pub(crate) credits: Arc<Credits>,
     pub(crate) positions: Positions,
     pub(crate) metrics: Metrics,
+    pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
     pub(crate) clock: Clock,
 }
 
@@ -234,7 +237,7 @@ impl CommitterState {
             changes.push(Arc::new(self.owner_record(epoch.epoch)));
         }
         for delta in &mut epoch.deltas {
-            self.append(Arc::new(std::mem::take(&mut delta.alerts)));
+            self.append(Arc::clone(&delta.alerts));
             changes.push(Arc::new(std::mem::take(&mut delta.changes)));
         }
         for batch in &changes {
@@ -289,9 +292,11 @@ impl CommitterState {
         };
         self.last_commit = Instant::now();
         self.args.credits.give_back(committed.bytes);
-        self.args.barrier.cast(BarrierMsg::Finished { epoch, committed: true })?;
+        // before the barrier's word, upon which the supervisor looks at it
         self.report_progress(&committed);
+        self.args.barrier.cast(BarrierMsg::Finished { epoch, committed: true })?;
         self.report_counts(&committed, &changes);
+        self.tell_alerts(&committed);
         self.report_phases(&committed, begun, phases);
         self.args.metrics.epoch_committed(epoch);
         self.args.store.apply(Apply { epoch, changes, begun })
@@ -333,12 +338,32 @@ impl CommitterState {
                 metrics.late_events(rule).add(*late);
             }
             for raised in &delta.raised {
-                let phase = if raised.closed { AlertPhase::Closed } else { AlertPhase::Crossed };
+                let phase = match raised.phase {
+                    Phase::Crossed => AlertPhase::Crossed,
+                    Phase::Closed => AlertPhase::Closed,
+                };
                 metrics.alerts(raised.rule, phase).add(1);
-                if let Some(TimestampMs(appended_at)) = raised.appended_at.filter(|_| !raised.closed) {
+                if let Some(TimestampMs(appended_at)) = raised.appended_at {
                     let latency_ms = u64::try_from(now.0 - appended_at).unwrap_or(0);
                     metrics.alert_latency().record(Duration::from_millis(latency_ms));
                 }
+            }
+        }
+    }
+
+    /// Tells whoever waits for alerts of those that are visible now.
+    fn tell_alerts(&self, epoch: &OpenEpoch) {
+        let feed = &self.args.alerts;
+        if feed.receiver_count() == 0 {
+            return;
+        }
+        let committed_at = self.args.clock.now();
+        for Delta { alerts, raised, .. } in &epoch.deltas {
+            for (record, raised) in alerts.records.iter().zip(raised) {
+                let value = record.value.map_or(&[][..], |value| alerts.bytes(value)).into();
+                let Raised { phase, appended_at, .. } = *raised;
+                // the last receiver may have gone meanwhile
+                let _ = feed.send(Arc::new(CommittedAlert { value, phase, appended_at, committed_at }));
             }
         }
     }

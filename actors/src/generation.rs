@@ -16,6 +16,7 @@ use tidegate_core::{
 use tidegate_log::{Log, Topic, TopicsFacts};
 use tidegate_supervision::Part;
 use tidegate_telemetry::{Metrics, Stage};
+use tokio::sync::broadcast;
 
 use crate::{
     barrier::{Barrier, BarrierArgs},
@@ -27,11 +28,13 @@ use crate::{
     geo_source::GeoSource,
     messages::{BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, SupervisorMsg, WindowMsg},
     partition::{Partition, PartitionArgs},
+    pipeline::CommittedAlert,
     pool::Pool,
     reader::{Positions, ReaderHandle, Route},
     recovery::{Plan, by_partition},
     settings::PipelineSettings,
     store::{SharedCopy, StoreActor, StoreArgs, StoreHandle},
+    until_end::Ends,
     window::{WindowActor, WindowArgs},
     writer::WriterHandle,
 };
@@ -47,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) copy: SharedCopy,
     pub(crate) geo: GeoSource,
     pub(crate) metrics: Metrics,
+    pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
     pub(crate) clock: Clock,
     /// Nonce of this process.
     pub(crate) owner: u64,
@@ -70,6 +74,8 @@ pub(crate) struct Live {
     pub(crate) barrier: ActorRef<BarrierMsg>,
     /// Where it began to read.
     pub(crate) began_at: Vec<NextOffset>,
+    /// What is committed of the input, or needed no commit.
+    pub(crate) positions: Positions,
     /// No epoch of its writer is committed yet.
     pub(crate) announce: bool,
     shared: Shared,
@@ -81,16 +87,23 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Spawns all actors of a generation, linked to the supervisor, and lets the reader start.
+    /// Spawns all actors of a generation, linked to the supervisor, and lets the reader start; it reads up to
+    /// the `ends`, if there are any.
     ///
     /// # Errors
     /// If an actor cannot be spawned; those that were are left to the caller's [`end`](Self::end).
-    pub(crate) async fn spawn(shared: &Shared, number: Generation, plan: Plan) -> Result<Self, SpawnErr> {
+    pub(crate) async fn spawn(
+        shared: &Shared,
+        number: Generation,
+        plan: Plan,
+        ends: Option<Ends>,
+    ) -> Result<Self, SpawnErr> {
         let mut children = Children { supervisor: shared.supervisor.get_cell(), all: HashMap::new() };
-        let Plan { topics, epoch, positions, highest, watermark, windows, announce, writer, reader } = plan;
+        let Plan { topics, epoch, positions, highest, watermark, windows, announce, writer, reader, .. } =
+            plan;
         let Shared { settings, log, metrics, clock, supervisor, .. } = shared.clone();
         let credits = Arc::new(Credits::new(settings.in_flight_bytes));
-        let lag_positions: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
+        let committed: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
         writer.begin(number);
 
         let waiting = Arc::default();
@@ -121,8 +134,9 @@ impl Live {
             store: store.clone(),
             supervisor,
             credits: Arc::clone(&credits),
-            positions: Arc::clone(&lag_positions),
+            positions: Arc::clone(&committed),
             metrics,
+            alerts: shared.alerts.clone(),
             clock,
         };
         let committer = children.spawn(Part::Committer, 0, Committer, committer_args).await?;
@@ -139,6 +153,7 @@ impl Live {
             reader,
             barrier,
             began_at: positions,
+            positions: committed,
             announce,
             shared: shared.clone(),
             filter,
@@ -171,11 +186,11 @@ impl Live {
             live.partitions.push(children.spawn(Part::Partition, index, Partition, args).await?);
         }
         live.children = children.all;
-        live.start(credits, lag_positions);
+        live.start(credits, ends);
         Ok(live)
     }
 
-    fn start(&self, credits: Arc<Credits>, positions: Positions) {
+    fn start(&self, credits: Arc<Credits>, ends: Option<Ends>) {
         for (stage, workers) in [
             (Stage::Reader, 1),
             (Stage::Filter, self.shared.settings.filter_workers),
@@ -193,7 +208,8 @@ impl Live {
             partitions: self.partitions.clone(),
             barrier: self.barrier.clone(),
             credits,
-            positions,
+            positions: Arc::clone(&self.positions),
+            ends,
         });
     }
 

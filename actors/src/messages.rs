@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Instant};
 
 use ractor::ActorRef;
-use tidegate_core::{Epoch, Generation, NextOffset, PartitionId, TimestampMs, watermark::PartitionMark};
+use tidegate_core::{
+    Epoch, Generation, NextOffset, PartitionId, TimestampMs, alert::Phase, watermark::PartitionMark,
+};
 use tidegate_log::{CommitPhases, CommittedOffset, InputProgress, LogError, OutputBatch, RecordBatch};
 use tidegate_supervision::Part;
 
@@ -78,10 +80,10 @@ pub(crate) enum WindowMsg {
 /// What a window actor adds to an epoch.
 pub(crate) struct Delta {
     /// Rendered alerts.
-    pub(crate) alerts: OutputBatch,
+    pub(crate) alerts: Arc<OutputBatch>,
     /// Changelog records; the store takes the same.
     pub(crate) changes: OutputBatch,
-    /// For each alert: rule, whether it is a `closed` one, and when its crossing event was appended.
+    /// For each of `alerts`, in their order: rule, phase, and when its crossing event was appended.
     pub(crate) raised: Vec<Raised>,
     /// Late events per rule.
     pub(crate) late: Vec<u64>,
@@ -91,11 +93,11 @@ pub(crate) struct Delta {
     pub(crate) watermark: Option<TimestampMs>,
 }
 
-/// One alert of an epoch, for the metrics.
+/// One alert of an epoch, for the metrics and those who wait for alerts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Raised {
     pub(crate) rule: usize,
-    pub(crate) closed: bool,
+    pub(crate) phase: Phase,
     pub(crate) appended_at: Option<TimestampMs>,
 }
 

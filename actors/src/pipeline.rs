@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorRef, SpawnErr};
+use tidegate_core::{TimestampMs, alert::Phase};
 use tidegate_log::Log;
 use tidegate_state::StateDir;
 use tidegate_telemetry::{Metrics, Status};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::{
     geo_source::GeoSource, messages::SupervisorMsg, settings::PipelineSettings, supervisor::Supervisor,
@@ -26,8 +27,26 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where the status is shown.
     pub status: watch::Sender<Status>,
+    /// Where alerts are told of once they are committed; a receiver that is slow misses some. Without
+    /// receivers it costs nothing.
+    pub alerts: broadcast::Sender<Arc<CommittedAlert>>,
     /// A number that no other process has.
     pub owner: u64,
+    /// End once all that is in the input as of the start is processed.
+    pub until_end: bool,
+}
+
+/// An alert that is visible to consumers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedAlert {
+    /// The record's value: JSON on one line, see [`tidegate_core::alert::render`].
+    pub value: Box<[u8]>,
+    /// When it was raised.
+    pub phase: Phase,
+    /// Kafka timestamp of the event that crossed; `None` for a `closed` alert.
+    pub appended_at: Option<TimestampMs>,
+    /// Wall clock when its commit returned.
+    pub committed_at: TimestampMs,
 }
 
 /// Why the pipeline ended.
@@ -35,6 +54,8 @@ pub struct Parts {
 pub enum Ending {
     /// It was asked to, and all that was in flight is committed.
     Clean,
+    /// It was to end by itself, and all that was in the input as of the start is committed.
+    EndReached,
     /// It was asked to before anything was in flight.
     Unstarted,
     /// Topics are missing.

@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use crate::{
     credits::Credits,
     messages::{BarrierMsg, PartitionMsg, SupervisorMsg},
+    until_end::{Ends, Limit},
     writer::panic_text,
 };
 
@@ -59,6 +60,8 @@ pub(crate) struct Route {
     pub(crate) barrier: ActorRef<BarrierMsg>,
     pub(crate) credits: Arc<Credits>,
     pub(crate) positions: Positions,
+    /// Where to stop, if this run is to end by itself.
+    pub(crate) ends: Option<Ends>,
 }
 
 /// A cheap handle of the reader thread. When the last one is gone, the thread ends.
@@ -168,14 +171,14 @@ impl ReaderThread {
                 let _ = intake.route.barrier.cast(BarrierMsg::CutSoon);
             }
             let started = Instant::now();
-            self.reader.poll(Duration::ZERO, 0, intake)?;
+            intake.poll(&mut *self.reader, Duration::ZERO, 0)?;
             thread::sleep(BACK_PRESSURE_POLL);
             meter.add_waiting(started.elapsed());
             return Ok(());
         }
         intake.waiting = false;
         let started = Instant::now();
-        let read = self.reader.poll(POLL_TIMEOUT, POLL_RECORDS, intake)?;
+        let read = intake.poll(&mut *self.reader, POLL_TIMEOUT, POLL_RECORDS)?;
         if read == 0 {
             return Ok(());
         }
@@ -205,13 +208,28 @@ impl ReaderThread {
 struct Intake {
     route: Route,
     open: Vec<RecordBatch>,
+    limit: Option<Limit>,
     waiting: bool,
 }
 
 impl Intake {
     fn new(route: Route) -> Self {
         let open = (0..route.partitions.len() as u32).map(|p| empty_batch(PartitionId(p))).collect();
-        Self { route, open, waiting: false }
+        let limit = route.ends.clone().map(Limit::new);
+        Self { route, open, limit, waiting: false }
+    }
+
+    fn poll(
+        &mut self,
+        reader: &mut dyn RecordReader,
+        timeout: Duration,
+        max_records: usize,
+    ) -> Result<usize, LogError> {
+        // set aside while it stands before this sink
+        let Some(mut limit) = self.limit.take() else { return reader.poll(timeout, max_records, self) };
+        let read = reader.poll(timeout, max_records, &mut limit.before(self));
+        self.limit = Some(limit);
+        read
     }
 
     /// Hands on every batch that has something in it, but not those with fewer than `keep_below` records.

@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     /// The first epoch to cut.
     pub(crate) epoch: Epoch,
     pub(crate) positions: Vec<NextOffset>,
+    /// Where the input partitions end at this moment; the short form has not asked.
+    pub(crate) ends: Vec<NextOffset>,
     pub(crate) highest: Vec<Option<TimestampMs>>,
     pub(crate) watermark: Option<TimestampMs>,
     pub(crate) windows: Vec<(WindowKey, WindowState)>,
@@ -183,12 +185,14 @@ impl Recovery {
                 return Err(RecoveryError::Refused("the changelog was read and is asked for again".into()));
             }
         };
+        let ends = facts.ranges.iter().map(|range| range.end).collect();
         let windows = self.windows_at(&mut copy, &resume, replayed)?;
         tracing::info!(epoch = %resume.epoch, windows = windows.len(), store = ?resume.store, "recovered");
         Ok(Plan {
             topics: kept.topics,
             epoch: resume.epoch.max(known.unwrap_or_default()).max(remains.used).next(),
             positions: resume.positions,
+            ends,
             highest: resume.highest,
             watermark: resume.watermark,
             windows,

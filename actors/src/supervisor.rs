@@ -22,16 +22,16 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     clock::Clock,
     generation::{Live, Role, Shared},
+    handover::{Ended, run_recovery},
     messages::{BarrierMsg, SupervisorMsg},
     pipeline::{Ending, Parts},
-    recovery::{Kept, Plan, Recovery, RecoveryError, Remains},
+    recovery::{Plan, Recovery, RecoveryError, Remains},
     store::LocalCopy,
+    until_end::UntilEnd,
 };
 
 /// Pause after the first and the following failures in a row; a short recovery needs none.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How long giving up the epoch on the same writer may take before the writer is abandoned.
-const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The supervisor actor.
 pub(crate) struct Supervisor;
@@ -66,6 +66,8 @@ pub(crate) struct SupervisorState {
     idle: bool,
     was_owner: bool,
     began_at: Option<Vec<NextOffset>>,
+    /// This run ends by itself.
+    until_end: Option<UntilEnd>,
 }
 
 impl Actor for Supervisor {
@@ -78,13 +80,14 @@ impl Actor for Supervisor {
         myself: ActorRef<SupervisorMsg>,
         (parts, ending): Self::Arguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
-        let Parts { log, state_dir, settings, geo, metrics, status, owner } = parts;
+        let Parts { log, state_dir, settings, geo, metrics, status, alerts, owner, until_end } = parts;
         let shared = Shared {
             settings,
             log,
             copy: Arc::new(Mutex::new(LocalCopy { dir: state_dir, store: None, stale: false })),
             geo,
             metrics,
+            alerts,
             clock: Clock::start(),
             owner,
             supervisor: myself.clone(),
@@ -114,6 +117,7 @@ impl Actor for Supervisor {
             idle: false,
             was_owner: false,
             began_at: None,
+            until_end: until_end.then(UntilEnd::new),
         })
     }
 
@@ -139,7 +143,10 @@ impl Actor for Supervisor {
             SupervisorMsg::BatchBlamed { partition } => {
                 state.spend(format!("a worker crashed on a batch of partition {partition}"));
             }
-            SupervisorMsg::Progress { epoch, committed } => state.progress(epoch, committed),
+            SupervisorMsg::Progress { epoch, committed } => {
+                state.progress(epoch, committed);
+                state.stop_at_end().await;
+            }
             SupervisorMsg::WatchOwner => state.watch_owner(&myself),
             SupervisorMsg::TakenOver => state.end(ending(RecoveryError::TakenOver)),
             SupervisorMsg::WatchInput => state.watch_input(&myself),
@@ -175,14 +182,6 @@ impl Actor for Supervisor {
         state.actor_ended(&who, cause).await;
         Ok(())
     }
-}
-
-/// What is to be kept of a generation for its recovery.
-struct Ended {
-    live: Box<Live>,
-    rollback: Rollback,
-    /// The reader's thread is gone.
-    reader_lost: bool,
 }
 
 impl SupervisorState {
@@ -321,7 +320,9 @@ impl SupervisorState {
         self.generation = self.generation.next();
         self.used = self.used.max(plan.epoch);
         self.began_at = Some(plan.positions.clone());
-        match Live::spawn(&self.shared, self.generation, plan).await {
+        let until_end = self.until_end.as_mut();
+        let ends = until_end.map(|until_end| until_end.ends(&plan.ends, plan.positions.len()));
+        match Live::spawn(&self.shared, self.generation, plan, ends).await {
             Ok(live) => {
                 self.stage = Stage::Running(Box::new(live));
                 self.set_phase(Phase::Running, None);
@@ -386,10 +387,22 @@ impl SupervisorState {
         }
     }
 
+    /// A run until the end shuts itself down when it is there.
+    async fn stop_at_end(&mut self) {
+        let (Some(until_end), Stage::Running(live)) = (&mut self.until_end, &self.stage) else { return };
+        if until_end.is_reached(&live.positions) {
+            tracing::info!("the end of the input as of the start is reached");
+            self.shut_down().await;
+        } else {
+            until_end.tell(&live.positions);
+        }
+    }
+
     async fn drained(&mut self) {
         if let Stage::Draining(live) = std::mem::replace(&mut self.stage, Stage::Ended) {
             live.end().await;
-            self.end(Ending::Clean);
+            let at_end = self.until_end.as_ref().is_some_and(|until| until.is_reached(&live.positions));
+            self.end(if at_end { Ending::EndReached } else { Ending::Clean });
         }
     }
 
@@ -401,53 +414,6 @@ impl SupervisorState {
             let _ = tell.send(ending);
         }
     }
-}
-
-/// Ends the old generation if there is one, then finds out where to go on.
-async fn run_recovery(
-    recovery: Recovery,
-    pause: Duration,
-    ended: Option<Ended>,
-    remains: Remains,
-    next: Generation,
-) -> Result<Plan, RecoveryError> {
-    if let Some(Ended { live, rollback, reader_lost }) = ended {
-        live.writer.begin(next);
-        live.end().await;
-        let reader = (!reader_lost).then(|| live.reader.clone());
-        if rollback == Rollback::Short
-            && let Some(kept) = roll_back(&live).await
-        {
-            return blocking(move || recovery.short(kept, reader, &remains)).await;
-        }
-    }
-    tokio::time::sleep(pause).await;
-    blocking(move || recovery.full(&remains)).await
-}
-
-async fn roll_back(live: &Live) -> Option<Kept> {
-    match tokio::time::timeout(ROLLBACK_TIMEOUT, live.writer.rollback()).await {
-        Ok(Ok(committed)) => {
-            let (writer, topics) = (live.writer.clone(), Arc::clone(&live.topics));
-            Some(Kept { writer, committed, topics, announce: live.announce })
-        }
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "a new writer takes over");
-            None
-        }
-        Err(_) => {
-            tracing::warn!("the writer does not answer, a new one takes over");
-            None
-        }
-    }
-}
-
-async fn blocking(
-    recover: impl FnOnce() -> Result<Plan, RecoveryError> + Send + 'static,
-) -> Result<Plan, RecoveryError> {
-    tokio::task::spawn_blocking(recover).await.unwrap_or_else(|panic| {
-        Err(RecoveryError::Log(LogError::Broken { what: "recovering", cause: panic.to_string() }))
-    })
 }
 
 fn classify(error: &LogError) -> Failure {

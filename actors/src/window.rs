@@ -8,8 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::{
-    Epoch, PartitionId,
-    alert::{self, Phase},
+    Epoch, PartitionId, alert,
     partitioner::{key_group, partition_for_key},
     rules::Rule,
     watermark::{PartitionMark, PipelineWatermark},
@@ -126,11 +125,10 @@ impl WindowActorState {
             let partitions = topics[Topic::Alerts as usize].partitions;
             let partition = partition_for_key(alert.service.as_bytes(), partitions);
             alerts.records.push(own_record(Topic::Alerts, partition, now, key, Some(value)));
-            let closed = alert.phase == Phase::Closed;
-            raised.push(Raised { rule: alert.rule, closed, appended_at: alert.appended_at });
+            raised.push(Raised { rule: alert.rule, phase: alert.phase, appended_at: alert.appended_at });
         }
         Delta {
-            alerts,
+            alerts: Arc::new(alerts),
             changes: self.changelog(epoch, &delta.changes),
             raised,
             late: delta.late,

@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod config_args;
+mod demo;
 mod generate;
 mod run;
 mod state;
@@ -24,6 +25,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See it work: everything in one process with generated traffic, no broker needed
+    Demo(demo::Args),
     /// Run the daemon
     Run(run::Args),
     /// Check a configuration offline and print every problem with line and column
@@ -49,6 +52,7 @@ impl Cli {
     /// Carries out the command.
     pub(crate) fn run(self) -> ExitCode {
         match self.command {
+            Command::Demo(args) => demo::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Check(args) => check::run(&args),

@@ -1,18 +1,21 @@
-//! The HTTP server: is the daemon alive and ready, its metrics, its status.
+//! The HTTP server: is the daemon alive and ready, its metrics, its status; with an embedded log its input and topics.
 //!
-//! It only reads, and from values that the pipeline leaves behind in passing, so a slow, hostile or failing
-//! client costs the pipeline nothing.
+//! But for the input of an embedded log it only reads, and from values that the pipeline leaves behind in passing, so
+//! a slow, hostile or failing client costs the pipeline nothing.
 
 mod connection;
 mod guard;
+mod log_api;
 mod routes;
 
 use std::{future::Future, io, net::SocketAddr, time::Duration, time::Instant};
 
+use axum::Router;
 use tidegate_telemetry::{Metrics, Status};
 use tokio::{net::TcpListener, sync::watch};
 
 use connection::{LimitedListener, Limits};
+pub(crate) use log_api::{log_routes, no_log_routes};
 
 /// What the routes read.
 #[derive(Debug, Clone)]
@@ -32,27 +35,29 @@ impl HttpState {
 /// How long answers under way may take once a shutdown was asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
-/// Serves until `shutdown` resolves, and then up to two seconds longer.
+/// Serves its own routes and `routes` until `shutdown` resolves, and then up to two seconds longer.
 ///
 /// # Errors
 /// If the listener has no address. The daemon can go on without the server.
 pub(crate) async fn serve(
     listener: TcpListener,
     state: HttpState,
+    routes: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    serve_with(listener, state, Limits::default(), shutdown).await
+    serve_with(listener, state, routes, Limits::default(), shutdown).await
 }
 
 async fn serve_with(
     listener: TcpListener,
     state: HttpState,
+    routes: Router,
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let address = TcpListener::local_addr(&listener)?;
     warn_if_public(address);
-    let router = guard::guarded(routes::router(state), address);
+    let router = guard::guarded(routes::router(state, routes), address);
     let (stopping, mut stopped) = watch::channel(false);
     let server =
         axum::serve(LimitedListener::new(listener, limits), router).with_graceful_shutdown(async move {

@@ -11,17 +11,18 @@ use serde::Serialize;
 
 use super::HttpState;
 
-/// All routes.
-pub(super) fn router(state: HttpState) -> Router {
+/// All routes, `others` among them.
+pub(super) fn router(state: HttpState, others: Router) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .with_state(state)
+        .merge(others)
         .fallback(async || (StatusCode::NOT_FOUND, "not found"))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
-        .with_state(state)
 }
 
 const INDEX: &str = "<!doctype html>

@@ -26,7 +26,9 @@ impl Server {
         let (status, receiver) = watch::channel(Status::default());
         let metrics = Metrics::new(&Labels { partitions: 1, ..Labels::default() }).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve_with(listener, HttpState::new(metrics, receiver), limits, async {
+        let state = HttpState::new(metrics, receiver);
+        let others = Router::new().route("/other", axum::routing::post(async || "done"));
+        let task = tokio::spawn(serve_with(listener, state, others, limits, async {
             let _ = stopped.await;
         }));
         Self { address, status, stop, task }
@@ -137,6 +139,20 @@ async fn a_name_pointed_at_the_loopback_address_is_refused() {
         "GET http://evil.example/livez HTTP/1.0\r\nHost: localhost\r\n\r\n",
     ] {
         assert_eq!(status_code(&server.raw(request.into()).await), "421", "{request}");
+    }
+}
+
+#[tokio::test]
+async fn routes_given_from_outside_stand_behind_the_same_guards() {
+    let server = Server::start(Limits::default()).await;
+    for (request, code) in [
+        ("POST /other HTTP/1.0\r\nHost: localhost\r\n\r\n", "200"),
+        ("POST /other HTTP/1.0\r\nHost: evil.example\r\n\r\n", "421"),
+        ("GET /other HTTP/1.0\r\nHost: localhost\r\n\r\n", "405"),
+    ] {
+        let response = server.raw(request.into()).await;
+        assert_eq!(status_code(&response), code, "{request}");
+        assert!(response.to_lowercase().contains("x-content-type-options: nosniff\r\n"), "{response}");
     }
 }
 

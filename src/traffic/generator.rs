@@ -55,6 +55,11 @@ impl Generator {
         Self { sink, traffic, plan, started: Instant::now(), written: 0, bytes: 0, progress: Progress::new() }
     }
 
+    /// The same without a word about how far it is.
+    pub(crate) fn quiet(self) -> Self {
+        Self { progress: Progress { every: Duration::MAX, ..self.progress }, ..self }
+    }
+
     /// Writes until there are enough, or until it is told to stop.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidegate_actors::Clock;
 use tidegate_config::{LogKind, Settings};
 use tidegate_log::{
     Log, LogError, Topic,
@@ -29,8 +30,20 @@ const BATCH: usize = 2000;
 /// Takes sample events.
 pub(crate) enum Sink {
     Kafka(PlainProducer),
-    Embedded { store: EmbeddedStore, topic: String, batch: Vec<NewRecord>, _lock: Option<StateDir> },
-    Daemon { address: SocketAddr, agent: ureq::Agent, lines: Vec<u8>, events: usize },
+    Embedded {
+        store: EmbeddedStore,
+        topic: String,
+        batch: Vec<NewRecord>,
+        /// Records are stamped when they are appended, not with their event's time.
+        clock: Option<Clock>,
+        _lock: Option<StateDir>,
+    },
+    Daemon {
+        address: SocketAddr,
+        agent: ureq::Agent,
+        lines: Vec<u8>,
+        events: usize,
+    },
 }
 
 impl Sink {
@@ -44,7 +57,8 @@ impl Sink {
             LogKind::Embedded => match StateDir::open(&settings.state_dir) {
                 Ok(lock) => {
                     let store = wiring::embedded_store(settings)?;
-                    Ok(Self::embedded(store, settings.topics.raw.name.clone(), Some(lock)))
+                    let topic = settings.topics.raw.name.clone();
+                    Ok(Self::Embedded { store, topic, batch: Vec::new(), clock: None, _lock: Some(lock) })
                 }
                 Err(StateError::Locked { .. }) => Ok(daemon(settings.http_listen)),
                 Err(error) => Err(unavailable(&error)),
@@ -52,9 +66,10 @@ impl Sink {
         }
     }
 
-    /// A topic of an embedded log.
-    pub(crate) fn embedded(store: EmbeddedStore, topic: String, lock: Option<StateDir>) -> Self {
-        Self::Embedded { store, topic, batch: Vec::new(), _lock: lock }
+    /// A topic of an embedded log that this process has open for other things too. Records are stamped when they
+    /// are appended, so that latencies can be told.
+    pub(crate) fn live(store: EmbeddedStore, topic: String) -> Self {
+        Self::Embedded { store, topic, batch: Vec::new(), clock: Some(Clock::start()), _lock: None }
     }
 
     /// Takes an event; it may stay here until [`hand_on`](Self::hand_on).
@@ -90,8 +105,12 @@ impl Sink {
     /// As the log refuses.
     pub(crate) fn hand_on(&mut self) -> Result<(), LogError> {
         match self {
-            Self::Embedded { store, topic, batch, .. } if !batch.is_empty() => {
-                let records = mem::take(batch);
+            Self::Embedded { store, topic, batch, clock, .. } if !batch.is_empty() => {
+                let mut records = mem::take(batch);
+                if let Some(clock) = clock {
+                    let now = clock.now();
+                    records.iter_mut().for_each(|record| record.timestamp = now);
+                }
                 patiently(|| store.append(topic, records.clone()).map(drop))
             }
             Self::Daemon { address, agent, lines, events } if !lines.is_empty() => {

@@ -39,12 +39,12 @@ const QUIET: &str = "ractor=warn,rdkafka=warn,librdkafka=warn,sled=warn,hyper=wa
 
 /// Sets logging up for the whole process, and makes panics log lines like all others.
 ///
-/// The filter comes from `TIDEGATE_LOG` or `RUST_LOG`, default `info`. Text has colours on a terminal only,
+/// The filter comes from `TIDEGATE_LOG` or `RUST_LOG`; if neither is set it is `default_filter`, such as `info`. Text has colours on a terminal only,
 /// and not if `NO_COLOR` is set.
 ///
 /// # Errors
 /// If the filter cannot be understood, or if logging is set up already.
-pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
+pub fn init(format: LogFormat, default_filter: &str) -> Result<(), TelemetryError> {
     let terminal = io::stderr().is_terminal();
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
     let colours = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -52,7 +52,7 @@ pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
         .into_iter()
         .filter_map(|variable| Some((variable, env::var(variable).ok()?)))
         .find(|(_, directives)| !directives.is_empty())
-        .unwrap_or((FILTER_VARIABLES[0], "info".to_owned()));
+        .unwrap_or((FILTER_VARIABLES[0], default_filter.to_owned()));
     let filter = filter(&directives)
         .map_err(|error| TelemetryError::LogFilter { variable, cause: error.to_string() })?;
     tracing::subscriber::set_global_default(subscriber(json, colours, filter, io::stderr))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tidegate_core::TimestampMs;
 use tidegate_log::{
-    Headers as Encoded,
+    Headers as Encoded, LogError,
     embedded::{EmbeddedStore, NewRecord, ReadRecord},
     push_header,
 };
@@ -42,14 +42,18 @@ fn new_record(input: &Input) -> NewRecord {
 
 /// All records of a topic, one partition after the other.
 pub fn dump(dir: &Path, topic: &str) -> Vec<Record> {
-    let store = open(dir);
-    let ranges = store.ranges(topic).unwrap();
+    try_dump(dir, topic).unwrap()
+}
+
+/// The same of a log that may be damaged.
+pub fn try_dump(dir: &Path, topic: &str) -> Result<Vec<Record>, LogError> {
+    let store = EmbeddedStore::open(dir, 1 << 40)?;
     let mut found = Vec::new();
-    for (partition, range) in ranges.iter().enumerate() {
-        let page = store.read(topic, partition as u32, range.begin, usize::MAX, usize::MAX).unwrap().unwrap();
-        found.extend(page.records.into_iter().map(|record| seen(partition, record)));
+    for (partition, range) in store.ranges(topic).unwrap_or_default().iter().enumerate() {
+        let page = store.read(topic, partition as u32, range.begin, usize::MAX, usize::MAX)?;
+        found.extend(page.unwrap().records.into_iter().map(|record| seen(partition, record)));
     }
-    found
+    Ok(found)
 }
 
 fn seen(partition: usize, record: ReadRecord) -> Record {

@@ -109,11 +109,24 @@ impl Kafka {
 
     /// A producer that writes each record exactly once, whatever the broker does meanwhile.
     pub fn producer(&self) -> Producer {
-        let mut config = self.client();
+        self.producer_of(&mut self.client())
+    }
+
+    fn producer_of(&self, config: &mut ClientConfig) -> Producer {
         config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.max.bytes", "4000000");
         let failed = Arc::new(AtomicU64::new(0));
         let inner = config.create_with_context(Deliveries(Arc::clone(&failed))).unwrap();
         Producer { inner, failed }
+    }
+
+    /// Writes records in a transaction that is rolled back: nobody reads them, but they take up offsets.
+    pub fn write_rolled_back<'a>(&self, topic: &str, inputs: impl IntoIterator<Item = &'a Input>) {
+        let mut config = self.client();
+        let producer = self.producer_of(config.set("transactional.id", format!("{topic}-rolled-back")));
+        producer.inner.init_transactions(CALL_TIMEOUT).unwrap();
+        producer.inner.begin_transaction().unwrap();
+        producer.write(topic, inputs);
+        producer.inner.abort_transaction(CALL_TIMEOUT).unwrap();
     }
 
     /// Partitions of a topic that exists.

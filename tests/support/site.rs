@@ -230,10 +230,19 @@ impl Site {
         daemon
     }
 
+    /// Starts a daemon that ends by itself, with more in its environment.
+    pub fn start_until_end(&self, environment: &[(&str, &str)]) -> Daemon {
+        self.spawn(&["run", "--until-end"], environment)
+    }
+
     /// Starts the daemon, with more in its environment.
     pub fn start(&self, environment: &[(&str, &str)]) -> Daemon {
+        self.spawn(&["run"], environment)
+    }
+
+    fn spawn(&self, args: &[&str], environment: &[(&str, &str)]) -> Daemon {
         let log = self.path(&format!("daemon-{}.log", self.starts.fetch_add(1, Ordering::Relaxed)));
-        let mut command = self.tidegate(&["run"]);
+        let mut command = self.tidegate(args);
         command.envs(environment.iter().copied()).env("TIDEGATE_LOG", "info");
         Daemon::spawn(command, self.http, log)
     }
@@ -285,12 +294,6 @@ impl Site {
     /// Where the embedded log is.
     pub fn log_dir(&self) -> PathBuf {
         self.state_dir.join("log")
-    }
-
-    /// Processes all that is in the input.
-    pub fn run_until_end(&self) {
-        let output = self.command(&["run", "--until-end"]);
-        assert_eq!(output.code, Some(0), "{output:?}");
     }
 }
 

@@ -29,7 +29,7 @@ use tidegate_core::{NextOffset, TimestampMs};
 pub use self::append::{NewRecord, Place};
 use self::{
     reader::{Cursor, EmbeddedReader},
-    rows::Slot,
+    rows::{OffsetKey, Slot},
     store::Store,
     writer::EmbeddedWriter,
 };
@@ -165,6 +165,21 @@ impl EmbeddedStore {
     pub fn ranges(&self, topic: &str) -> Option<Vec<OffsetRange>> {
         let partitions = self.0.view().topic(topic).ok()?.partitions;
         (0..partitions).map(|partition| Some(self.partition(topic, partition)?.2)).collect()
+    }
+
+    /// How many records of a topic a group has not committed yet.
+    #[must_use]
+    pub fn lag(&self, topic: &str, group: &str) -> u64 {
+        let view = self.0.view();
+        let Ok(row) = view.topic(topic) else { return 0 };
+        let of = |partition| {
+            let slot = Slot { topic: row.id, partition };
+            let range = view.partition(slot).unwrap_or_default();
+            let key = OffsetKey { slot, group: group.to_owned() };
+            let committed = view.offsets.get(&key).map_or(range.begin, |offset| offset.next);
+            u64::try_from(range.end - committed).unwrap_or_default()
+        };
+        (0..row.partitions).map(of).sum()
     }
 
     /// Removes what is too old or too much as of `now`, and compacts. Happens by itself every ten seconds.

@@ -1,0 +1,153 @@
+//! `POST /api/v1/events`.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes, HttpBody, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, StatusCode, header, uri::Authority},
+    response::Response,
+};
+use serde_json::json;
+use tidegate_core::event::Reason;
+use tidegate_log::{
+    LogError,
+    embedded::{NewRecord, Place},
+    push_header,
+};
+
+use super::{LogApi, log_problem, problem, told};
+
+/// Largest body.
+const MAX_BODY: usize = 16 << 20;
+/// Bodies that are in memory at a time, all together.
+pub(super) const MAX_IN_MEMORY: usize = 64 << 20;
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const TRACE_HEADER: &str = "traceparent";
+
+/// Appends the events of the body to the input, all or none.
+pub(super) async fn events(State(api): State<Arc<LogApi>>, request: Request) -> Response {
+    if is_from_elsewhere(request.headers()) {
+        return problem(StatusCode::FORBIDDEN, "a page of another origin may not send events");
+    }
+    let trace = request.headers().get(TRACE_HEADER).map(|value| value.as_bytes().to_vec());
+    let body = request.into_body();
+    // without a length it may become as large as is allowed
+    let size = body.size_hint().upper().map_or(MAX_BODY, |size| usize::try_from(size).unwrap_or(usize::MAX));
+    if size > MAX_BODY {
+        return too_large();
+    }
+    let permits = size.div_ceil(1 << 10) as u32;
+    let Ok(_memory) = Arc::clone(&api.memory).try_acquire_many_owned(permits) else {
+        return problem(StatusCode::TOO_MANY_REQUESTS, "too much is being written at this moment");
+    };
+    let body = match read(body).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    let records = match records(&api, &body, trace.as_deref()) {
+        Ok(records) => records,
+        Err(response) => return *response,
+    };
+    append(api, records).await
+}
+
+async fn read(body: Body) -> Result<Bytes, Response> {
+    to_bytes(body, MAX_BODY).await.map_err(|error| {
+        // axum tells the limit from a connection that broke by the source alone
+        let mut source: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = source {
+            if error.to_string().contains("length limit") {
+                return too_large();
+            }
+            source = error.source();
+        }
+        problem(StatusCode::BAD_REQUEST, format_args!("the body cannot be read: {error}"))
+    })
+}
+
+fn too_large() -> Response {
+    problem(StatusCode::PAYLOAD_TOO_LARGE, format_args!("at most {} MiB in one request", MAX_BODY >> 20))
+}
+
+/// The events: the body if it is one object as a whole, otherwise each of its lines.
+fn records(api: &LogApi, body: &[u8], trace: Option<&[u8]>) -> Result<Vec<NewRecord>, Box<Response>> {
+    let mut headers = Vec::new();
+    if let Some(trace) = trace {
+        push_header(&mut headers, TRACE_HEADER.as_bytes(), Some(trace));
+    }
+    let timestamp = api.clock.now();
+    let record = |value: &[u8], key: Option<Vec<u8>>| NewRecord {
+        partition: None,
+        timestamp,
+        key,
+        value: Some(value.to_vec()),
+        headers: headers.clone(),
+    };
+    let whole = body.trim_ascii();
+    if whole.is_empty() {
+        return Err(Box::new(problem(StatusCode::BAD_REQUEST, "there is no event in the body")));
+    }
+    if whole.contains(&b'\n')
+        && let Ok(key) = key(api, whole)
+    {
+        return Ok(vec![record(whole, key)]);
+    }
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate();
+    let events = lines.filter(|(_, line)| !line.is_empty());
+    events
+        .map(|(index, line)| match key(api, line) {
+            Ok(key) => Ok(record(line, key)),
+            Err((status, text)) => Err(Box::new(told(status, json!({ "error": text, "line": index + 1 })))),
+        })
+        .collect()
+}
+
+/// The key of an event, or why this is none. What else may be wrong with it makes it a dead letter later.
+fn key(api: &LogApi, event: &[u8]) -> Result<Option<Vec<u8>>, (StatusCode, String)> {
+    match api.keys.parse(event) {
+        Ok(found) => Ok(Some(found.event_type.as_bytes().to_vec())),
+        Err(rejection) => match rejection.reason {
+            Reason::MissingEventType | Reason::InvalidField => Ok(None),
+            Reason::TooLarge => Err((StatusCode::PAYLOAD_TOO_LARGE, rejection.detail)),
+            _ => Err((StatusCode::BAD_REQUEST, rejection.detail)),
+        },
+    }
+}
+
+/// Answers when the events are on the disk. A client that goes away does not stop it.
+async fn append(api: Arc<LogApi>, records: Vec<NewRecord>) -> Response {
+    // the semaphore is never closed
+    let Ok(turn) = Arc::clone(&api.appends).acquire_owned().await else {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "stopping");
+    };
+    let appended = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        api.store.append(&api.topics[0], records)
+    });
+    let outcome = appended
+        .await
+        .unwrap_or_else(|error| Err(LogError::Broken { what: "appending", cause: error.to_string() }));
+    match outcome {
+        Ok(places) => {
+            let place = |place: Place| json!({ "partition": place.partition, "offset": place.offset });
+            told(
+                StatusCode::ACCEPTED,
+                json!({ "records": places.into_iter().map(place).collect::<Vec<_>>() }),
+            )
+        }
+        Err(error) => log_problem(&error),
+    }
+}
+
+/// Whether a browser sends this for a page of somebody else: it says so, and cannot be made to lie.
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if text(SEC_FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        return true;
+    }
+    let Some(origin) = text(header::ORIGIN) else { return false };
+    let authority = |text: &str| text.parse::<Authority>().ok();
+    let origin = origin.split_once("://").and_then(|(_, rest)| authority(rest));
+    origin.is_none() || origin != text(header::HOST).and_then(authority)
+}
