@@ -56,7 +56,7 @@ async fn a_daemon_held_by_its_caller_tells_of_committed_alerts_and_ends_when_it_
     assert_eq!(alert.phase, Phase::Crossed);
     assert!(alert.appended_at.unwrap() <= alert.committed_at);
     // visible to everybody by then
-    assert_eq!(written(&store, &settings), [alert.value.clone()]);
+    assert_eq!(written(&store, &settings), std::slice::from_ref(&alert.value));
 
     enough.send(()).unwrap();
     timeout(PATIENCE, ended).await.unwrap().unwrap().map_err(|failure| failure.text).unwrap();

@@ -230,6 +230,11 @@ impl Site {
         daemon
     }
 
+    /// Processes what is in the input, and ends.
+    pub fn run_until_end(&self) {
+        self.start_until_end(&[]).wait_exit_code(0);
+    }
+
     /// Starts a daemon that ends by itself, with more in its environment.
     pub fn start_until_end(&self, environment: &[(&str, &str)]) -> Daemon {
         self.spawn(&["run", "--until-end"], environment)

@@ -1,9 +1,9 @@
 //! `POST /api/v1/events`.
 
-use std::sync::Arc;
+use std::{future::poll_fn, pin::Pin, sync::Arc};
 
 use axum::{
-    body::{Body, Bytes, HttpBody, to_bytes},
+    body::{Body, Bytes, HttpBody},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, StatusCode, header, uri::Authority},
     response::Response,
@@ -35,11 +35,12 @@ pub(super) async fn events(State(api): State<Arc<LogApi>>, request: Request) -> 
     // without a length it may become as large as is allowed
     let size = body.size_hint().upper().map_or(MAX_BODY, |size| usize::try_from(size).unwrap_or(usize::MAX));
     if size > MAX_BODY {
-        return too_large();
+        return refuse(body, too_large()).await;
     }
     let permits = size.div_ceil(1 << 10) as u32;
     let Ok(_memory) = Arc::clone(&api.memory).try_acquire_many_owned(permits) else {
-        return problem(StatusCode::TOO_MANY_REQUESTS, "too much is being written at this moment");
+        let busy = problem(StatusCode::TOO_MANY_REQUESTS, "too much is being written at this moment");
+        return refuse(body, busy).await;
     };
     let body = match read(body).await {
         Ok(body) => body,
@@ -52,18 +53,47 @@ pub(super) async fn events(State(api): State<Arc<LogApi>>, request: Request) -> 
     append(api, records).await
 }
 
-async fn read(body: Body) -> Result<Bytes, Response> {
-    to_bytes(body, MAX_BODY).await.map_err(|error| {
-        // axum tells the limit from a connection that broke by the source alone
-        let mut source: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = source {
-            if error.to_string().contains("length limit") {
-                return too_large();
+/// The whole body, unless it is too large.
+async fn read(mut body: Body) -> Result<Vec<u8>, Response> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = piece(&mut body).await {
+        match piece {
+            Ok(piece) if bytes.len() + piece.len() <= MAX_BODY => bytes.extend_from_slice(&piece),
+            Ok(_) => return Err(refuse(body, too_large()).await),
+            Err(error) => {
+                let text = format_args!("the body cannot be read: {error}");
+                return Err(problem(StatusCode::BAD_REQUEST, text));
             }
-            source = error.source();
         }
-        problem(StatusCode::BAD_REQUEST, format_args!("the body cannot be read: {error}"))
-    })
+    }
+    Ok(bytes)
+}
+
+/// Answers a request whose body is not wanted. A client that is still writing would not see the answer if the
+/// connection were closed on it, so some of it is read and forgotten.
+async fn refuse(mut body: Body, response: Response) -> Response {
+    let mut left = MAX_BODY;
+    while let Some(Ok(piece)) = piece(&mut body).await {
+        match left.checked_sub(piece.len()) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+    }
+    response
+}
+
+async fn piece(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
+    loop {
+        match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await? {
+            Ok(frame) => {
+                // trailers are of no interest
+                if let Ok(data) = frame.into_data() {
+                    return Some(Ok(data));
+                }
+            }
+            Err(error) => return Some(Err(error)),
+        }
+    }
 }
 
 fn too_large() -> Response {

@@ -100,3 +100,6 @@ fn log_problem(error: &LogError) -> Response {
     };
     problem(status, error)
 }
+
+#[cfg(test)]
+mod tests;
