@@ -3,6 +3,7 @@
 use std::{
     future::{self, Future},
     hash::{BuildHasher, Hasher, RandomState},
+    io::ErrorKind,
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
@@ -92,6 +93,8 @@ pub(crate) fn block_on<T>(main: impl Future<Output = Result<T, Failure>>) -> Res
 pub(crate) struct Options {
     /// End by itself once all that is in the input as of the start is processed.
     pub(crate) until_end: bool,
+    /// Listen on any free port if the configured one is taken.
+    pub(crate) any_port: bool,
     /// Served over HTTP beside the daemon's own.
     pub(crate) routes: Router,
     /// Where committed alerts are told of. Who subscribes before the start hears of all.
@@ -100,7 +103,12 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { until_end: false, routes: Router::new(), alerts: broadcast::Sender::new(ALERTS_KEPT) }
+        Self {
+            until_end: false,
+            any_port: false,
+            routes: Router::new(),
+            alerts: broadcast::Sender::new(ALERTS_KEPT),
+        }
     }
 }
 
@@ -129,13 +137,13 @@ impl Daemon {
         log: Arc<dyn Log>,
         options: Options,
     ) -> Result<Self, Failure> {
-        let Options { until_end, routes, alerts } = options;
+        let Options { until_end, any_port, routes, alerts } = options;
         let pipeline_settings =
             wiring::pipeline_settings(settings).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
         let metrics = Metrics::new(&wiring::labels(settings)).map_err(Failure::failed)?;
         let (status, status_shown) = watch::channel(Status::default());
         let state = HttpState::new(metrics.clone(), status_shown.clone());
-        let address = serve_http(settings.http_listen, state, routes).await?;
+        let address = serve_http(settings.http_listen, any_port, state, routes).await?;
         let geo = load_geo(settings, &metrics).await;
 
         let signals = Signals::listen().map_err(Failure::failed)?;
@@ -197,9 +205,20 @@ impl Daemon {
 }
 
 /// Serves in the background until the runtime ends; returns the address, which may be of a port that was free.
-async fn serve_http(listen: SocketAddr, state: HttpState, routes: Router) -> Result<SocketAddr, Failure> {
+async fn serve_http(
+    listen: SocketAddr,
+    any_port: bool,
+    state: HttpState,
+    routes: Router,
+) -> Result<SocketAddr, Failure> {
     let cannot = |error| Failure::failed(format_args!("http.listen: cannot listen on {listen}: {error}"));
-    let listener = TcpListener::bind(listen).await.map_err(cannot)?;
+    let listener = match TcpListener::bind(listen).await {
+        Err(error) if any_port && error.kind() == ErrorKind::AddrInUse => {
+            TcpListener::bind((listen.ip(), 0)).await
+        }
+        bound => bound,
+    };
+    let listener = listener.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     let server = http::serve(listener, state, routes, future::pending());
     tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -13,9 +13,6 @@ use tidegate_state::StateDir;
 
 use super::geo;
 use crate::{daemon::Failure, exit, traffic::Plan};
-
-/// Where a daemon listens by default, too.
-const PORT: u16 = 8081;
 
 /// See the module.
 pub(super) struct Home {
@@ -80,13 +77,9 @@ threshold = 100
 
 [state]
 dir = {}
-
-[http]
-listen = "{}"
 "#,
             quoted(self.path.join("geo.mmdb"))?,
             quoted(self.path.join("data"))?,
-            address(),
         );
         fs::write(self.config(), text)
     }
@@ -98,13 +91,9 @@ listen = "{}"
     /// The configuration in the directory.
     pub(super) fn settings(&self) -> Result<Settings, Failure> {
         let no_variables = |_: &str| None;
-        let mut settings = Source::read(&self.config(), Vec::new())
+        Source::read(&self.config(), Vec::new())
             .and_then(|source| tidegate_config::load(&source, &no_variables))
-            .map_err(|problems| Failure::new(exit::CONFIGURATION, problems))?;
-        if TcpListener::bind(settings.http_listen).is_err() {
-            settings.http_listen.set_port(0);
-        }
-        Ok(settings)
+            .map_err(|problems| Failure::new(exit::CONFIGURATION, problems))
     }
 
     /// Takes the state directory.
@@ -146,11 +135,4 @@ listen = "{}"
             None => format!("go on with: tidegate demo --dir {}", self.path.display()),
         }
     }
-}
-
-/// The default address, if it is free, or another one.
-fn address() -> SocketAddr {
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
-    let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    if TcpListener::bind(usual).is_ok() { usual } else { free().unwrap_or(usual) }
 }

@@ -100,7 +100,7 @@ async fn demo(home: &Home, settings: &Settings, plan: Plan, seed: u64) -> Result
     store.apply(&wiring::topic_specs(settings), false).map_err(of_log)?;
 
     let routes = http::log_routes(settings, store.clone());
-    let options = Options { routes, ..Options::default() };
+    let options = Options { routes, any_port: true, ..Options::default() };
     let alerts = options.alerts.subscribe();
     let daemon = Daemon::start(settings, state_dir, log, options).await?;
     let view = View {
