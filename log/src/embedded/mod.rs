@@ -1,7 +1,7 @@
 //! The embedded log: a log in a directory, without a broker, for one process.
 //!
 //! An [`EmbeddedStore`] is the directory, opened; sled holds what is in it. An [`EmbeddedLog`] is the
-//! [`Log`](crate::Log) that a pipeline works on. Beside the pipeline's epochs a store takes plain
+//! [`Log`] that a pipeline works on. Beside the pipeline's epochs a store takes plain
 //! [appends](EmbeddedStore::append) and gives committed records [back](EmbeddedStore::read).
 //!
 //! Only records of committed epochs take offsets: there are no gaps and no control records. How an epoch becomes
