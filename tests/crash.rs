@@ -16,7 +16,7 @@ use std::{
 use support::{
     events::{Mix, event},
     kafka::Input,
-    oracle::{DEFAULT_RULE, Job, Rule},
+    oracle::{DEFAULT_RULE, Job, SLIDING_RULE},
     random::Random,
     site::Site,
     verify, wait,
@@ -26,19 +26,8 @@ const SEED: u64 = 20_260_101;
 const KILLS: usize = 24;
 const SPAN_MS: u64 = 10 * 60_000;
 
-const CLICKS: Rule = Rule {
-    name: "many-clicks",
-    event_type: "click",
-    window: "30s",
-    window_ms: 30_000,
-    slide_ms: 10_000,
-    threshold: 20,
-    message: "{count} clicks",
-    phases: &["crossed", "closed"],
-};
-
 fn site(name: &str) -> Site {
-    let job = Job { rules: vec![DEFAULT_RULE, CLICKS], ..Job::default() };
+    let job = Job { rules: vec![DEFAULT_RULE, SLIDING_RULE], ..Job::default() };
     Site::new(name, 4).order_free().job(job).create()
 }
 

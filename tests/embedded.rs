@@ -23,7 +23,7 @@ use support::{
     disk::SmallDisk,
     events::{Mix, event},
     kafka::Input,
-    oracle::{DEFAULT_RULE, Job, Phase, Rule},
+    oracle::{DEFAULT_RULE, Job, Phase, SLIDING_RULE},
     random::Random,
     site::{Site, files_below},
     verify, wait,
@@ -37,19 +37,9 @@ const MAX_DISORDER_MS: i64 = 30 * 60_000;
 /// As far as a record of the embedded log may go.
 const MAX_OUTPUT_BYTES: usize = 4 << 20;
 
-const CLICKS: Rule = Rule {
-    name: "many-clicks",
-    event_type: "click",
-    window: "30s",
-    window_ms: 30_000,
-    slide_ms: 10_000,
-    threshold: 20,
-    message: "{count} clicks",
-    phases: &["crossed", "closed"],
-};
-
 fn site(name: &str, partitions: i32) -> Site {
-    let job = Job { rules: vec![DEFAULT_RULE, CLICKS], max_output_bytes: MAX_OUTPUT_BYTES, ..Job::default() };
+    let job =
+        Job { rules: vec![DEFAULT_RULE, SLIDING_RULE], max_output_bytes: MAX_OUTPUT_BYTES, ..Job::default() };
     Site::embedded(name, partitions).order_free().job(job).create()
 }
 

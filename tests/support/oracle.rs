@@ -34,6 +34,18 @@ pub struct Rule {
     pub phases: &'static [&'static str],
 }
 
+/// A rule whose windows overlap.
+pub const SLIDING_RULE: Rule = Rule {
+    name: "many-clicks",
+    event_type: "click",
+    window: "30s",
+    window_ms: 30_000,
+    slide_ms: 10_000,
+    threshold: 20,
+    message: "{count} clicks",
+    phases: &["crossed", "closed"],
+};
+
 /// The rule of the default configuration.
 pub const DEFAULT_RULE: Rule = Rule {
     name: "high-error-rate",

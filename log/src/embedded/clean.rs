@@ -12,7 +12,7 @@ use tidegate_disk::{CALL_LIMIT, call};
 
 use super::{
     chunk::{Chunk, Packed, Packer},
-    reader::{Cursor, load},
+    reader::{Cursor, PAGE_CHUNKS, load},
     rows::{self, PartitionRow, Slot, TopicRow},
     store::{Commit, Store, Writing, apply},
     verify,
@@ -130,14 +130,17 @@ fn keep(
     mut is_due: impl FnMut(&Chunk) -> bool,
 ) -> Result<PartitionRow, LogError> {
     let mut kept = row;
+    // mostly the first one stays already
+    let mut most = 1;
     while kept.begin < row.end {
-        for chunk in load(store, slot, false, kept.begin, row.end)? {
+        for chunk in load(store, slot, false, kept.begin, row.end, most)? {
             if !is_due(&chunk) {
                 return Ok(kept);
             }
             kept.begin = chunk.end;
             kept.bytes = kept.bytes.saturating_sub(chunk.size() as u64);
         }
+        most = PAGE_CHUNKS;
     }
     Ok(kept)
 }
@@ -166,7 +169,7 @@ fn compact(
     let last = last_offsets(store, slot, row)?;
     let (mut from, mut bytes) = (row.begin, 0);
     while from < row.end {
-        let mut page = load(store, slot, true, from, row.end)?;
+        let mut page = load(store, slot, true, from, row.end, PAGE_CHUNKS)?;
         let Some(end) = page.back().map(|chunk| chunk.end) else { break };
         let mut batch = Batch::default();
         for chunk in &page {

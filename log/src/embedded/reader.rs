@@ -19,9 +19,9 @@ use crate::{Health, LogError, RecordReader, RecordRef, RecordSink};
 
 /// Read at once from one partition.
 const PAGE_BYTES: usize = 1 << 20;
-const PAGE_CHUNKS: usize = 400;
+pub(super) const PAGE_CHUNKS: usize = 400;
 
-/// Chunks from the one that has offset `from`, or the next one, up to about [`PAGE_BYTES`].
+/// Chunks from the one that has offset `from`, or the next one: at most `most`, and about [`PAGE_BYTES`].
 ///
 /// `from` must be between begin and end of the partition, and before the end.
 pub(super) fn load(
@@ -30,6 +30,7 @@ pub(super) fn load(
     compacted: bool,
     from: i64,
     end: i64,
+    most: usize,
 ) -> Result<VecDeque<Chunk>, LogError> {
     let db = store.db()?;
     let cleaning = store.cleaning.read().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +62,7 @@ pub(super) fn load(
             next = chunk.end;
             bytes += chunk.size();
             page.push_back(chunk);
-            if bytes >= PAGE_BYTES || page.len() == PAGE_CHUNKS {
+            if bytes >= PAGE_BYTES || page.len() == most {
                 break;
             }
         }
@@ -113,7 +114,7 @@ impl Cursor {
         let mut read = 0;
         while read < most && self.next < end {
             let Some(chunk) = self.page.front_mut() else {
-                self.page = load(store, self.slot, self.compacted, self.next, end)?;
+                self.page = load(store, self.slot, self.compacted, self.next, end, PAGE_CHUNKS)?;
                 if self.page.is_empty() {
                     self.next = end;
                 }
