@@ -18,13 +18,18 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+/// Bytes to receive within [`Limits::silence`] for a request to go on: about 100 KiB a second, so that the largest
+/// one may take three minutes.
+const PROGRESS_BYTES: usize = 1 << 20;
+
 /// Limits of the server. Sizes of request lines and headers are limited by hyper.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Connections open at a time; more wait in the backlog of the operating system.
     pub(super) connections: usize,
-    /// A connection on which the server could send nothing for this long is closed. That covers a request
-    /// that dribbles in, a client that does not read, and one that keeps an idle connection.
+    /// A connection on which the server could send nothing for this long is closed, unless the client makes
+    /// [progress](PROGRESS_BYTES) with a large request. That covers a request that dribbles in, a client that does
+    /// not read, and one that keeps an idle connection.
     pub(super) silence: Duration,
 }
 
@@ -58,7 +63,7 @@ impl Listener for LimitedListener {
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let deadline = Box::pin(sleep(self.silence));
-        (Connection { stream, silence: self.silence, deadline, _slot: slot }, address)
+        (Connection { stream, silence: self.silence, deadline, until_earned: 1, _slot: slot }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -68,13 +73,16 @@ impl Listener for LimitedListener {
 
 /// A connection that fails when nothing could be sent on it for too long.
 ///
-/// The deadline moves with every byte sent, never with one received: a client earns time only by getting
-/// answers. A stream of events keeps itself alive that way.
+/// The deadline moves with every byte sent: a client earns time by getting answers, and a stream of events keeps
+/// itself alive. It also moves with the first byte received after one was sent, so that a request on a connection
+/// that was idle has all its time, and with every [`PROGRESS_BYTES`] received from there on.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
     silence: Duration,
     deadline: Pin<Box<Sleep>>,
+    /// Bytes to receive until the deadline moves.
+    until_earned: usize,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -85,6 +93,19 @@ impl Connection {
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
+    fn move_deadline(&mut self, until_earned: usize) {
+        self.deadline.as_mut().reset(Instant::now() + self.silence);
+        self.until_earned = until_earned;
+    }
+
+    /// Counts what was received.
+    fn after_read(&mut self, received: usize) {
+        match self.until_earned.checked_sub(received) {
+            None | Some(0) => self.move_deadline(PROGRESS_BYTES),
+            Some(missing) => self.until_earned = missing,
+        }
+    }
+
     /// Passes on what became of a write, moving the deadline or looking at it.
     fn after_write(
         &mut self,
@@ -93,7 +114,7 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(n)) if n > 0 => {
-                self.deadline.as_mut().reset(Instant::now() + self.silence);
+                self.move_deadline(1);
                 Poll::Ready(Ok(n))
             }
             Poll::Pending => self.poll_deadline(cx).map(Err),
@@ -111,7 +132,11 @@ impl AsyncRead for Connection {
         if let Poll::Ready(error) = self.poll_deadline(cx) {
             return Poll::Ready(Err(error));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let received = buf.filled().len() - before;
+        self.after_read(received);
+        read
     }
 }
 

@@ -1,4 +1,4 @@
-//! What protects the person at the browser: a Host allow-list and security headers.
+//! What protects the person at the browser: a Host allow-list, an eye on who sends, and security headers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -30,11 +30,13 @@ pub(super) fn guarded(router: Router, bound: SocketAddr) -> Router {
 }
 
 async fn guard(State(bound): State<SocketAddr>, request: Request, next: Next) -> Response {
-    let mut response = if is_allowed(request.uri(), request.headers(), bound) {
-        next.run(request).await
-    } else {
+    let mut response = if !is_allowed(request.uri(), request.headers(), bound) {
         let text = "unknown host name; use localhost or the address of `http.listen`";
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    } else if !request.method().is_safe() && is_foreign(request.headers()) {
+        (StatusCode::FORBIDDEN, "web pages of other origins may not send anything here").into_response()
+    } else {
+        next.run(request).await
     };
     response.headers_mut().extend(HEADERS);
     response
@@ -61,4 +63,18 @@ fn is_local(authority: &Authority, bound: SocketAddr) -> bool {
     let host = authority.host();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback() || ip == bound.ip())
+}
+
+/// Whether a browser sent the request for a web page of another origin.
+///
+/// A page cannot read what it is answered, but could make the browser of somebody at this machine send. Browsers
+/// say who sends, in one of two headers or both; who is none says neither.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is_own = |origin: &HeaderValue| {
+        let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    };
+    headers.get_all(header::ORIGIN).iter().any(|origin| !is_own(origin))
+        || headers.get_all("sec-fetch-site").iter().any(|site| site != "same-origin" && site != "none")
 }

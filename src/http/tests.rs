@@ -11,6 +11,11 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
 
+/// Reads all of a body, and says so.
+async fn done(request: axum::extract::Request) -> &'static str {
+    axum::body::to_bytes(request.into_body(), usize::MAX).await.map_or("cut off", |_| "done")
+}
+
 /// A server on a free port of the loopback address.
 struct Server {
     address: SocketAddr,
@@ -27,7 +32,7 @@ impl Server {
         let metrics = Metrics::new(&Labels { partitions: 1, ..Labels::default() }).unwrap();
         let (stop, stopped) = oneshot::channel();
         let state = HttpState::new(metrics, receiver);
-        let others = Router::new().route("/other", axum::routing::post(async || "done"));
+        let others = Router::new().route("/other", axum::routing::post(done));
         let task = tokio::spawn(serve_with(listener, state, others, limits, async {
             let _ = stopped.await;
         }));
@@ -154,6 +159,53 @@ async fn routes_given_from_outside_stand_behind_the_same_guards() {
         assert_eq!(status_code(&response), code, "{request}");
         assert!(response.to_lowercase().contains("x-content-type-options: nosniff\r\n"), "{response}");
     }
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_may_not_send_anything() {
+    let server = Server::start(Limits::default()).await;
+    let post = async |headers: &str| {
+        let request =
+            format!("POST /other HTTP/1.1\r\nHost: localhost:8081\r\nConnection: close\r\n{headers}\r\n");
+        status_code(&server.raw(request).await).to_owned()
+    };
+    for headers in [
+        "Origin: http://evil.example\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: same-site\r\n",
+    ] {
+        assert_eq!(post(headers).await, "403", "{headers}");
+    }
+    for headers in
+        ["", "Origin: http://localhost:8081\r\nSec-Fetch-Site: same-origin\r\n", "Sec-Fetch-Site: none\r\n"]
+    {
+        assert_eq!(post(headers).await, "200", "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_request_that_makes_progress_is_not_cut_off() {
+    let server = Server::start(Limits { silence: Duration::from_millis(400), ..Limits::default() }).await;
+    let address = server.address;
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let piece = vec![b' '; 1 << 20];
+        let head = format!(
+            "POST /other HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            8 << 20
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        for _ in 0..8 {
+            // slower than the limit for the whole, faster for each piece
+            std::thread::sleep(Duration::from_millis(100));
+            stream.write_all(&piece).unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    assert_eq!(status_code(&answer.await.unwrap()), "200");
 }
 
 #[tokio::test]

@@ -52,9 +52,18 @@ impl Store {
             return Ok(());
         }
         Err(LogError::Backlog(format!(
-            "{name} holds {} MiB that are not processed, embedded.retention_bytes allows no more; is a daemon running?",
-            self.retention_bytes >> 20
+            "{name} holds {} MiB, as much as embedded.retention_bytes allows, that {} did not process yet",
+            self.retention_bytes >> 20,
+            self.slowest_group(name).unwrap_or_else(|| "nobody".to_owned()),
         )))
+    }
+
+    /// The group that is furthest behind.
+    fn slowest_group(&self, name: &str) -> Option<String> {
+        let view = self.view();
+        let topic = view.topic(name).ok()?.id;
+        let of_topic = view.offsets.values().filter(|row| row.key.slot.topic == topic);
+        of_topic.min_by_key(|row| row.next).map(|row| format!("group {:?}", row.key.group))
     }
 
     fn topic_bytes(&self, name: &str) -> u64 {

@@ -121,7 +121,7 @@ dir = {}
             "  read alerts back:".to_owned(),
             format!("    curl 'http://{address}/api/v1/topics/alerts/records?limit=3'"),
             "  kill it and start again: nothing is lost, nothing is counted twice".to_owned(),
-            format!("    kill -9 {kill}; tidegate demo --dir {dir}"),
+            format!("    kill -9 {kill}; {} demo --dir {dir}", program()),
             format!("  its configuration is {}; ctrl-C ends it", config.display()),
             String::new(),
         ]
@@ -132,7 +132,12 @@ dir = {}
     pub(super) fn farewell(&self) -> String {
         match self.temporary {
             Some(_) => "its directory is deleted; `--dir DIR` keeps one".to_owned(),
-            None => format!("go on with: tidegate demo --dir {}", self.path.display()),
+            None => format!("go on with: {} demo --dir {}", program(), self.path.display()),
         }
     }
+}
+
+/// How this program was called, so that it can be called again.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "tidegate".to_owned())
 }
