@@ -153,7 +153,7 @@ fn a_database_with_any_byte_damaged_or_cut_off_is_an_error_at_worst() {
 fn maxmind_test_data() -> Option<PathBuf> {
     let directory = std::env::var_os("TIDEGATE_TEST_GEO").map(PathBuf::from);
     if directory.is_none() {
-        println!("not tested with MaxMind's test databases: set TIDEGATE_TEST_GEO to their directory");
+        eprintln!("not tested with MaxMind's test databases: set TIDEGATE_TEST_GEO to their directory");
     }
     directory
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tidegate_log::LogError;
 
-use super::{config_args::ConfigArgs, fail};
+use super::{config_args, config_args::ConfigArgs, fail};
 use crate::{
     exit,
     traffic::{DEFAULT_RATE, Generator, Plan, Sink, Summary},
@@ -48,10 +48,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Generator::new(Sink::connect(&settings)?, seed, plan).run(stop)
     };
     match until_signal(produce) {
-        Ok(summary) => {
-            println!("{summary}");
-            ExitCode::SUCCESS
-        }
+        Ok(summary) => config_args::print(&format!("{summary}\n")),
         Err(Interrupted::Runtime(error)) => fail(exit::FAILED, error),
         Err(Interrupted::Log(error)) => fail(wiring::exit_code(&error), error),
     }

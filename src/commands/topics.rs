@@ -141,15 +141,16 @@ fn show_applied(applied: &[Applied], json: bool) -> ExitCode {
         config_args::print(&format!("{}\n", json!(rows)));
         return code;
     }
+    let mut text = String::new();
     for Applied { spec, done, remaining, error } in applied {
         for drift in done {
-            match drift {
-                Drift::Missing => println!(
-                    "{}: created with {} partitions and replication factor {}",
+            text += &match drift {
+                Drift::Missing => format!(
+                    "{}: created with {} partitions and replication factor {}\n",
                     spec.name, spec.partitions, spec.replication_factor
                 ),
-                drift => println!("{}: changed, it {drift}", spec.name),
-            }
+                drift => format!("{}: changed, it {drift}\n", spec.name),
+            };
         }
         for drift in remaining {
             let level = if drift.is_serious(spec) { "error" } else { "warning" };
@@ -159,10 +160,11 @@ fn show_applied(applied: &[Applied], json: bool) -> ExitCode {
             eprintln!("error: {}: {error}", spec.name);
         }
         if done.is_empty() && remaining.is_empty() && error.is_none() {
-            println!("{}: ok", spec.name);
+            text += &format!("{}: ok\n", spec.name);
         }
     }
-    code
+    let printed = config_args::print(&text);
+    if failed { code } else { printed }
 }
 
 fn texts(drifts: &[Drift]) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! A deterministic history of epochs, and what the content is after each: the model the store is held to.
 
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, dead_code, unreachable_pub)]
 
 use std::{
     collections::BTreeMap,
