@@ -1,5 +1,7 @@
 //! Checks that concern several keys, unknown keys, and what this version does not have yet.
 
+use std::time::Duration;
+
 use crate::{
     settings::{LogKind, Settings, Topic},
     source::Report,
@@ -10,12 +12,16 @@ use crate::{
 /// Most sliding windows that one event may fall into.
 const MAX_WINDOWS_PER_EVENT: i64 = 1000;
 
+/// librdkafka's default.
+const DEFAULT_TRANSACTION_TIMEOUT_MS: u64 = 60_000;
+
 /// All checks of settings whose keys are right one by one.
 pub(crate) fn check(settings: &Settings, walk: &mut Walk<'_>) {
     bootstrap_servers(settings, walk);
     topic_names(settings, walk);
     rule_names(settings, walk);
     slides(settings, walk);
+    transaction_timeout(settings, walk);
     not_built_yet(settings, walk);
 }
 
@@ -75,6 +81,20 @@ fn slides(settings: &Settings, walk: &mut Walk<'_>) {
         };
         let help = "allowed: a `slide` that divides `window`, at most 1000 times";
         walk.conflict(&[&slide, &window], format!("`{slide}` {wrong} `{window}`"), help);
+    }
+}
+
+/// A transaction is open for a whole epoch; one that the broker ends before makes every epoch fail.
+fn transaction_timeout(settings: &Settings, walk: &mut Walk<'_>) {
+    const PROPERTY: &str = "transaction.timeout.ms";
+    let written =
+        settings.kafka.properties.get(PROPERTY).and_then(|value| value.expose().trim().parse().ok());
+    let timeout = Duration::from_millis(written.unwrap_or(DEFAULT_TRANSACTION_TIMEOUT_MS));
+    if settings.log == LogKind::Kafka && timeout <= settings.checkpoint_interval {
+        let message =
+            format!("`checkpoint.interval` is not shorter than `{PROPERTY}`, {} ms", timeout.as_millis());
+        let help = "allowed: an interval well below it; `kafka.properties` may set a longer timeout";
+        walk.conflict(&["checkpoint.interval", "kafka.properties"], message, help);
     }
 }
 

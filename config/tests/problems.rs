@@ -106,6 +106,10 @@ fn each_mistake_is_told_with_its_place_and_text() {
             "4:6 'high-error-rate' | `rules[1].name` is the same as `rules[0].name`",
         ),
         ("[rules]", "2:1 [rules] | invalid value for `rules`: expected an array of tables, found a table"),
+        (
+            "checkpoint.interval = '60s'",
+            "2:23 '60s' | `checkpoint.interval` is not shorter than `transaction.timeout.ms`, 60000 ms",
+        ),
         ("geo.database = '${DATA}/x'", "2:16 '${DATA}/x' | the environment variable `DATA` is not set"),
         (
             "telemetry.otlp_endpoint = 'http://o'",
