@@ -13,7 +13,7 @@ use std::{
 use axum::Router;
 use tidegate_actors::{CommittedAlert, Ending, GeoSource, Parts, PipelineHandle};
 use tidegate_config::Settings;
-use tidegate_log::{Health, Log};
+use tidegate_log::{Health, Log, LogError};
 use tidegate_state::StateDir;
 use tidegate_telemetry::{Metrics, Status, logs};
 use tokio::{
@@ -41,8 +41,14 @@ impl Failure {
         Self { code, text: error.to_string() }
     }
 
-    fn failed(error: impl ToString) -> Self {
+    pub(crate) fn failed(error: impl ToString) -> Self {
         Self::new(exit::FAILED, error)
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        Self::new(wiring::exit_code(&error), error)
     }
 }
 
@@ -55,8 +61,7 @@ pub(crate) fn run(settings: &Settings, until_end: bool) -> ExitCode {
     let result = block_on(async {
         // whoever opens an embedded log holds the directory's lock
         let state_dir = StateDir::open(&settings.state_dir).map_err(Failure::failed)?;
-        let (log, embedded) =
-            wiring::connect(settings).map_err(|error| Failure::new(wiring::exit_code(&error), error))?;
+        let (log, embedded) = wiring::connect(settings)?;
         let routes = match embedded {
             Some(store) => http::log_routes(settings, store),
             None => http::no_log_routes(),

@@ -43,7 +43,7 @@ pub(crate) fn connect(settings: &Settings) -> Result<(Arc<dyn Log>, Option<Embed
             let config = EmbeddedConfig {
                 group_id: settings.kafka.group_id.clone(),
                 writer_id: settings.kafka.transactional_id.clone(),
-                topics: topics(settings).map(|topic| topic.name.clone()),
+                topics: topic_names(settings),
             };
             Ok((Arc::new(EmbeddedLog::new(store.clone(), config)), Some(store)))
         }
@@ -62,7 +62,7 @@ pub(crate) fn kafka_config(settings: &Settings) -> KafkaConfig {
             .iter()
             .map(|(name, value)| (name.clone(), value.expose().to_owned()))
             .collect(),
-        topics: topics(settings).map(|topic| topic.name.clone()),
+        topics: topic_names(settings),
     }
 }
 
@@ -79,6 +79,11 @@ pub(crate) fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
         compacted: topic.retention.is_none(),
     };
     topics(settings).into_iter().map(spec).collect()
+}
+
+/// Names of the topics, in the order of [`tidegate_log::Topic`].
+pub(crate) fn topic_names(settings: &Settings) -> [String; 5] {
+    topics(settings).map(|topic| topic.name.clone())
 }
 
 /// In the order of [`tidegate_log::Topic`].

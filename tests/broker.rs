@@ -12,7 +12,7 @@ use support::{broker::Broker, events::Mix, kafka::Input, site::Site, verify, wai
 const SPAN_MS: u64 = 60_000;
 
 fn batch(mix: &mut Mix) -> Vec<Input> {
-    (0..5000).map(|_| mix.next()).collect()
+    mix.take(5000)
 }
 
 #[test]

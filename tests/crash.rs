@@ -69,7 +69,7 @@ impl Drop for Background {
 fn load(site: &Site, start: i64) -> Background {
     let (producer, topic) = (site.kafka.producer(), site.topics.raw.clone());
     let mut mix = Mix::new(SEED, site.partitions, start, SPAN_MS);
-    Background::run(20, move || producer.write(&topic, &(0..100).map(|_| mix.next()).collect::<Vec<Input>>()))
+    Background::run(20, move || producer.write(&topic, &mix.take(100)))
 }
 
 /// Committed offsets never go back.

@@ -22,7 +22,6 @@ use support::{
     daemon::Daemon,
     disk::SmallDisk,
     events::{Mix, event},
-    kafka::Input,
     oracle::{DEFAULT_RULE, Job, Phase, SLIDING_RULE},
     random::Random,
     site::{Site, files_below},
@@ -43,19 +42,15 @@ fn site(name: &str, partitions: i32) -> Site {
     Site::embedded(name, partitions).order_free().job(job).create()
 }
 
-fn some(mix: &mut Mix, count: usize) -> Vec<Input> {
-    (0..count).map(|_| mix.next()).collect()
-}
-
 #[test]
 fn mixed_events_come_out_as_computed_record_by_record_in_several_runs() {
     let site = site("mixed", 12);
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(SEED, 12, start, SPAN_MS);
-    site.write(&some(&mut mix, 20_000));
+    site.write(&mix.take(20_000));
     site.run_until_end();
     // windows of the run before are still open
-    site.write(&some(&mut mix, 20_000));
+    site.write(&mix.take(20_000));
     let sentinel = start + 60 * 60_000;
     site.write_sentinels(sentinel);
     site.run_until_end();
@@ -82,7 +77,7 @@ fn fifty_kills_at_random_moments_leave_no_trace() {
     let (mut mix, mut random) = (Mix::new(SEED, 4, start, SPAN_MS), Random::new(SEED));
     let mut lives_with_progress = 0;
     for kill in 0..KILLS {
-        site.write(&some(&mut mix, 1500));
+        site.write(&mix.take(1500));
         let mut daemon = site.start(&[]);
         // every third one dies at some moment of its start or recovery, the others at work
         if kill % 3 != 0 {
@@ -123,7 +118,7 @@ fn a_panic_in_any_part_leaves_no_trace() {
         "store",
         "before_commit",
     ] {
-        site.write(&some(&mut mix, 2000));
+        site.write(&mix.take(2000));
         let failpoints = format!("{part}=2*off->1*panic->off");
         site.start_until_end(&[("FAILPOINTS", &failpoints)]).wait_exit_code(0);
     }
@@ -140,7 +135,6 @@ struct Clients<'a> {
     sent: AtomicUsize,
     /// Where each acknowledged event is said to be.
     acknowledged: Mutex<BTreeMap<String, (i64, i64)>>,
-    refused: Mutex<BTreeMap<u16, usize>>,
 }
 
 impl<'a> Clients<'a> {
@@ -155,7 +149,6 @@ impl<'a> Clients<'a> {
             stop: AtomicBool::new(false),
             sent: AtomicUsize::new(0),
             acknowledged: Mutex::default(),
-            refused: Mutex::default(),
         }
     }
 
@@ -185,7 +178,6 @@ impl<'a> Clients<'a> {
         let status = answer.status().as_u16();
         let text = answer.body_mut().read_to_string().ok()?;
         if status != 202 {
-            *self.refused.lock().unwrap().entry(status).or_default() += 1;
             return Some(status);
         }
         let text: Value = serde_json::from_str(&text).unwrap();
@@ -294,7 +286,7 @@ fn a_damaged_log_is_refused_with_a_clear_word() {
     let site = site("damaged", 2);
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(SEED, 2, start, SPAN_MS);
-    site.write(&some(&mut mix, 4000));
+    site.write(&mix.take(4000));
     site.run_until_end();
     let expected = site.dump(&site.topics.processed);
     let (kept, log) = (site.path("kept"), site.log_dir());

@@ -10,7 +10,7 @@ use support::{events::Mix, kafka::Input, site::Site, verify, wait};
 const SPAN_MS: u64 = 60_000;
 
 fn batch(mix: &mut Mix) -> Vec<Input> {
-    (0..2000).map(|_| mix.next()).collect()
+    mix.take(2000)
 }
 
 #[test]

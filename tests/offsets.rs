@@ -15,7 +15,7 @@ use support::{
 fn site_with_history(name: &str) -> Site {
     let site = Site::new(name, 2).order_free().create();
     let mut mix = Mix::new(9, 2, wait::hours_ago(3), 600_000);
-    site.write(&(0..2000).map(|_| mix.next()).collect::<Vec<Input>>());
+    site.write(&mix.take(2000));
     let daemon = site.run();
     site.await_caught_up();
     daemon.stop();

@@ -7,7 +7,7 @@ mod support;
 use support::{
     events::{Mix, event, record},
     kafka::{Input, Record},
-    oracle::{DEFAULT_RULE, Expected, Job, Phase, Rule},
+    oracle::{DEFAULT_RULE, Expected, Job, Phase, Rule, SLIDING_RULE},
     site::Site,
     verify, wait,
 };
@@ -16,16 +16,8 @@ const SPAN_MS: u64 = 20 * 60_000;
 const MAX_DISORDER_MS: i64 = 30 * 60_000;
 
 /// A sliding rule, and one that is quiet until a window closes.
-const CLICKS: Rule = Rule {
-    name: "many-clicks",
-    event_type: "click",
-    window: "30s",
-    window_ms: 30_000,
-    slide_ms: 10_000,
-    threshold: 20,
-    message: "{rule}: {service} had {count} (> {threshold}) in {window}",
-    phases: &["crossed", "closed"],
-};
+const CLICKS: Rule =
+    Rule { message: "{rule}: {service} had {count} (> {threshold}) in {window}", ..SLIDING_RULE };
 const PURCHASES: Rule = Rule {
     name: "any-purchase",
     event_type: "purchase",
@@ -65,7 +57,7 @@ fn a_hundred_thousand_mixed_events_come_out_as_computed_record_by_record() {
     site.kafka.configure_topic(&site.topics.processed, &limit("200500"));
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(1, 12, start, SPAN_MS);
-    let inputs: Vec<Input> = (0..100_000).map(|_| mix.next()).collect();
+    let inputs: Vec<Input> = mix.take(100_000);
     let (before, after) = inputs.split_at(60_000);
 
     site.write(before);

@@ -6,7 +6,6 @@ mod support;
 
 use support::{
     events::{Mix, event},
-    kafka::Input,
     site::Site,
     verify, wait,
 };
@@ -19,14 +18,14 @@ fn sigterm_in_full_flight_commits_and_exits_zero_and_the_next_run_goes_on_exactl
     let site = Site::new("sigterm", 4).order_free().create();
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(8, 4, start, SPAN_MS);
-    site.write(&(0..60_000).map(|_| mix.next()).collect::<Vec<Input>>());
+    site.write(&mix.take(60_000));
     let watch = site.committed_watch();
     for _ in 0..3 {
         let before = wait::until("committed offsets", || watch.offsets());
         let daemon = site.run();
         wait::until_true("the first epochs", || watch.offsets().is_some_and(|now| now > before));
         daemon.stop();
-        site.write(&(0..10_000).map(|_| mix.next()).collect::<Vec<Input>>());
+        site.write(&mix.take(10_000));
     }
     site.write_sentinels(start + 60 * 60_000);
     let daemon = site.run();

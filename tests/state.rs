@@ -10,7 +10,6 @@ use support::{
     daemon::Daemon,
     disk::SmallDisk,
     events::Mix,
-    kafka::Input,
     random::Random,
     site::{Site, files_below},
     verify, wait,
@@ -20,7 +19,7 @@ const SEED: u64 = 77;
 
 /// Writes some records and waits until they are committed.
 fn feed(site: &Site, mix: &mut Mix) {
-    site.write(&(0..3000).map(|_| mix.next()).collect::<Vec<Input>>());
+    site.write(&mix.take(3000));
     site.await_caught_up();
 }
 

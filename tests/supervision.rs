@@ -22,10 +22,10 @@ fn survives_a_panic_at(point: &str, actor: Option<&str>) {
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(7, 4, start, SPAN_MS);
     // a backlog and long epochs, so that the panic meets a transaction with records in it
-    site.write(&(0..40_000).map(|_| mix.next()).collect::<Vec<Input>>());
+    site.write(&mix.take(40_000));
     let mut daemon = site.run_with_failpoints(&format!("{point}=8*off->1*panic->off"));
     for _ in 0..10 {
-        site.write(&(0..200).map(|_| mix.next()).collect::<Vec<Input>>());
+        site.write(&mix.take(200));
         site.await_caught_up();
     }
     site.write_sentinels(start + 60 * 60_000);
@@ -101,7 +101,7 @@ fn poison_is_set_apart(stage: &str, marker: &'static str) {
     let site = Site::new(stage, 2).order_free().job(job).create();
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(11, 2, start, SPAN_MS);
-    let mut inputs: Vec<Input> = (0..6000).map(|_| mix.next()).collect();
+    let mut inputs: Vec<Input> = mix.take(6000);
     for at in [0, 2500, 5999] {
         let value = format!(r#"{{"event_type":"error","timestamp":{start},"service_name":"{marker}"}}"#);
         inputs.insert(at, record(0, "poison", value, start));

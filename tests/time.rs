@@ -15,12 +15,6 @@ use support::{
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-/// The start of a minute, an hour ago.
-fn an_hour_ago() -> i64 {
-    let then = wait::now_ms() - HOUR;
-    then - then % MINUTE
-}
-
 fn errors(partition: i32, count: i64, from: i64) -> Vec<Input> {
     (0..count).map(|n| event(partition, "error", "checkout", &format!("user-{n}"), from + n)).collect()
 }
@@ -40,7 +34,7 @@ fn await_closed(site: &Site, count: usize) {
 #[test]
 fn an_idle_partition_does_not_hold_the_watermark_back() {
     let site = Site::new("idle", 4).set("time.idle_after", r#""1s""#).create();
-    let start = an_hour_ago();
+    let start = wait::hours_ago(1);
     site.write(&errors(2, 60, start));
     site.write(&[event(2, "heartbeat", "checkout", "user", start + 10 * MINUTE)]);
     let daemon = site.run();
@@ -56,7 +50,7 @@ fn after_a_silence_the_last_window_closes_by_itself() {
     let site = site.set("time.idle_after", r#""1s""#).set("time.max_disorder", r#""1s""#).create();
     let daemon = site.run();
     // old data
-    let start = an_hour_ago();
+    let start = wait::hours_ago(1);
     site.write(&errors(0, 20, start));
     await_closed(&site, 1);
     // and live data behind it
@@ -70,7 +64,7 @@ fn after_a_silence_the_last_window_closes_by_itself() {
 #[test]
 fn an_event_from_the_far_future_moves_nothing_and_is_forwarded() {
     let site = Site::new("future", 2).set("time.idle_after", r#""10m""#).create();
-    let start = an_hour_ago();
+    let start = wait::hours_ago(1);
     let daemon = site.run();
     site.write(&sentinels(2, start));
     site.write(&errors(0, 40, start + 1000));
@@ -99,7 +93,7 @@ fn late_is_what_comes_when_its_window_and_the_allowed_lateness_are_over() {
     // nor does the wall clock move the watermark, however slow the machine is
     let site = Site::new("late", 1).job(job).set("time.allowed_lateness", r#""10s""#);
     let site = site.set("time.idle_after", r#""10m""#).create();
-    let start = an_hour_ago();
+    let start = wait::hours_ago(1);
     let daemon = site.run();
     let mut phases = Vec::new();
     let mut watermark = None;
@@ -131,7 +125,7 @@ fn late_is_what_comes_when_its_window_and_the_allowed_lateness_are_over() {
 #[test]
 fn what_was_late_before_a_crash_is_late_after_it() {
     let site = Site::new("memory", 2).set("time.idle_after", r#""10m""#).create();
-    let start = an_hour_ago();
+    let start = wait::hours_ago(1);
     let daemon = site.run();
     site.write(&errors(0, 60, start));
     site.write_sentinels(start + 2 * MINUTE + 5000);

@@ -21,10 +21,6 @@ use support::{
 const PARTITIONS: i32 = 3;
 const SPAN_MS: u64 = 4 * 60_000;
 
-fn records(mix: &mut Mix, count: usize) -> Vec<Input> {
-    (0..count).map(|_| mix.next()).collect()
-}
-
 fn tombstones(start: i64) -> Vec<Input> {
     (0..PARTITIONS)
         .map(|partition| Input { value: None, ..event(partition, "", "", "user", start) })
@@ -43,7 +39,7 @@ fn a_backlog_is_processed_and_later_runs_go_on_where_the_last_one_ended() {
     let site = Site::new("until-end", PARTITIONS).order_free().create();
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(11, PARTITIONS, start, SPAN_MS);
-    site.write(&records(&mut mix, 20_000));
+    site.write(&mix.take(20_000));
     site.write(&tombstones(start));
     // the last partition ends with records that nobody will ever read
     let rolled_back: Vec<Input> = (0..50).map(|_| event(2, "error", "ghost", "ghost", start)).collect();
@@ -61,7 +57,7 @@ fn a_backlog_is_processed_and_later_runs_go_on_where_the_last_one_ended() {
     assert_eq!(outputs(&site), [processed, dead_letters, alerts], "nothing was there to be done");
 
     // events of the windows that stayed open, then some that close them
-    site.write(&records(&mut mix, 5_000));
+    site.write(&mix.take(5_000));
     site.write_sentinels(start + 60 * 60_000);
     site.kafka.write_rolled_back(&site.topics.raw, &rolled_back);
     site.run_until_end();
@@ -74,12 +70,12 @@ fn an_input_that_goes_on_growing_does_not_put_the_end_off_and_loses_nothing() {
     let site = Site::new("growing", PARTITIONS).order_free().create();
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(12, PARTITIONS, start, SPAN_MS);
-    site.write(&records(&mut mix, 5_000));
+    site.write(&mix.take(5_000));
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
-                site.write(&records(&mut mix, 50));
+                site.write(&mix.take(50));
                 thread::sleep(Duration::from_millis(5));
             }
         });
@@ -119,7 +115,7 @@ fn a_signal_before_the_end_commits_and_exits_one_and_the_next_run_goes_on_exactl
     let site = Site::new("until-signal", PARTITIONS).order_free().create();
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(13, PARTITIONS, start, SPAN_MS);
-    site.write(&records(&mut mix, 20_000));
+    site.write(&mix.take(20_000));
     // at most 2,000 records a second: the signal comes long before the end
     let mut daemon = site.start_until_end(&[("FAILPOINTS", "reader=sleep(1000)")]);
     daemon.wait_ready();

@@ -19,10 +19,47 @@ pub struct TopicSpec {
     pub compacted: bool,
 }
 
+/// A topic as it is; what is not known of it is `None`, and never a drift.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) partitions: u32,
+    /// Replicas of each partition; of all partitions the lowest.
+    pub(crate) replication_factor: Option<u32>,
+    /// `retention.ms`, -1 for ever.
+    pub(crate) retention_ms: Option<i64>,
+    pub(crate) cleanup_policy: Option<String>,
+}
+
 impl TopicSpec {
-    pub(crate) fn cleanup_policy(&self) -> &'static str {
-        if self.compacted { "compact" } else { "delete" }
+    /// In what an existing topic differs.
+    pub(crate) fn drifts(&self, found: Found) -> Vec<Drift> {
+        let mut drifts = Vec::new();
+        if found.partitions != self.partitions {
+            drifts.push(Drift::Partitions { want: self.partitions, have: found.partitions });
+        }
+        if let Some(have) = found.replication_factor.filter(|have| *have != self.replication_factor) {
+            drifts.push(Drift::Replication { want: self.replication_factor, have });
+        }
+        if let (Some(want_ms), Some(have_ms)) = (self.retention_ms, found.retention_ms)
+            && have_ms != want_ms
+        {
+            drifts.push(Drift::Retention { want_ms, have_ms });
+        }
+        let want = self.cleanup_policy();
+        if let Some(have) = found.cleanup_policy.filter(|have| have != want) {
+            drifts.push(Drift::CleanupPolicy { want: want.to_owned(), have });
+        }
+        drifts
     }
+
+    pub(crate) fn cleanup_policy(&self) -> &'static str {
+        cleanup_policy(self.compacted)
+    }
+}
+
+/// Kafka's name for what becomes of old records.
+pub(crate) fn cleanup_policy(compacted: bool) -> &'static str {
+    if compacted { "compact" } else { "delete" }
 }
 
 /// In what a topic differs from what it should be.
@@ -74,6 +111,11 @@ impl Drift {
         }
     }
 
+    /// Whether applying is to make it right: a missing topic always, others only when it may alter.
+    pub(crate) fn is_due(&self, spec: &TopicSpec, alter: bool) -> bool {
+        (alter || *self == Self::Missing) && self.is_reconcilable(spec)
+    }
+
     /// Whether processing is wrong with it, so that it must not be left: the number of partitions, and a state
     /// topic that forgets.
     #[must_use]
@@ -115,4 +157,12 @@ pub struct Applied {
     pub remaining: Vec<Drift>,
     /// Why not all that could be made right was.
     pub error: Option<LogError>,
+}
+
+impl Applied {
+    /// From how a topic differed before, and how it differs now.
+    pub(crate) fn new(spec: TopicSpec, before: &[Drift], remaining: Vec<Drift>) -> Self {
+        let done = before.iter().filter(|drift| !remaining.contains(drift)).cloned().collect();
+        Self { spec, done, remaining, error: None }
+    }
 }

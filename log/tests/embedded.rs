@@ -29,13 +29,6 @@ fn record(partition: u32, timestamp: i64, value: &str) -> NewRecord {
     }
 }
 
-/// A store with the tests' topics, which keeps this much of each.
-fn store(dir: &Path, retention_bytes: u64) -> EmbeddedStore {
-    let store = EmbeddedStore::open(dir, retention_bytes).unwrap();
-    store.apply(&Embedded::empty().specs(), false).unwrap();
-    store
-}
-
 fn values(store: &EmbeddedStore, topic: &str, partition: u32) -> Vec<String> {
     let begin = store.ranges(topic).unwrap()[partition as usize].begin;
     let page = store.read(topic, partition, begin, usize::MAX, usize::MAX).unwrap().unwrap();
@@ -47,8 +40,7 @@ fn values(store: &EmbeddedStore, topic: &str, partition: u32) -> Vec<String> {
 
 #[test]
 fn all_that_was_committed_is_there_when_it_is_opened_again() {
-    let Embedded { store, dir } = Embedded::new();
-    let embedded = Embedded { store, dir };
+    let embedded = Embedded::new();
     {
         let log = embedded.log();
         let mut writer = owner(log.as_ref());
@@ -126,9 +118,8 @@ fn what_is_older_than_its_retention_goes_but_never_what_a_group_has_not_read() {
 
 #[test]
 fn a_topic_keeps_to_its_size_and_takes_no_more_than_is_processed() {
-    let dir = tempfile::tempdir().unwrap();
     let limit = 1 << 20;
-    let embedded = Embedded { store: store(dir.path(), limit), dir };
+    let embedded = Embedded::keeping(limit);
     let text = "x".repeat(1000);
     let fill = |count: i64| -> Result<(), LogError> {
         (0..count).try_for_each(|n| {

@@ -13,7 +13,7 @@ use tidegate_log::LogError;
 use super::{config_args, config_args::ConfigArgs, fail};
 use crate::{
     exit,
-    traffic::{DEFAULT_RATE, Generator, Plan, Sink, Summary},
+    traffic::{Generator, Plan, Sink, Summary},
     wiring,
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct Args {
 
 /// Writes until there are enough, or until a signal.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let plan = match plan(args.rate, args.events) {
+    let plan = match Plan::new(args.rate, args.events) {
         Ok(plan) => plan,
         Err(error) => return fail(exit::USAGE, error),
     };
@@ -51,14 +51,6 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(summary) => config_args::print(&format!("{summary}\n")),
         Err(Interrupted::Runtime(error)) => fail(exit::FAILED, error),
         Err(Interrupted::Log(error)) => fail(wiring::exit_code(&error), error),
-    }
-}
-
-fn plan(rate: Option<u32>, events: Option<u64>) -> Result<Plan, &'static str> {
-    match (rate, events) {
-        (None | Some(0), Some(events)) => Ok(Plan::AtOnce { events }),
-        (Some(0), None) => Err("--rate 0 needs --events, or it would never end"),
-        (rate, events) => Ok(Plan::Paced { rate: rate.unwrap_or(DEFAULT_RATE), events }),
     }
 }
 
@@ -87,18 +79,4 @@ fn until_signal(
         };
         joined.map_err(|error| Interrupted::Runtime(error.into()))?.map_err(Interrupted::Log)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_a_rate_a_number_of_events_is_written_at_once() {
-        assert_eq!(plan(None, Some(5)), Ok(Plan::AtOnce { events: 5 }));
-        assert_eq!(plan(Some(0), Some(5)), Ok(Plan::AtOnce { events: 5 }));
-        assert_eq!(plan(Some(7), Some(5)), Ok(Plan::Paced { rate: 7, events: Some(5) }));
-        assert_eq!(plan(None, None), Ok(Plan::Paced { rate: 1000, events: None }));
-        assert!(plan(Some(0), None).is_err());
-    }
 }

@@ -14,7 +14,7 @@ use tidegate_log::LogError;
 use super::{SampleEvent, Sink, Traffic};
 
 /// Events in a second of event time when nothing else is said.
-pub(crate) const DEFAULT_RATE: u32 = 1000;
+const DEFAULT_RATE: u32 = 1000;
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(5);
 /// Events between two looks at the clock when it goes as fast as possible.
@@ -27,6 +27,20 @@ pub(crate) enum Plan {
     Paced { rate: u32, events: Option<u64> },
     /// As fast as possible; event time lies in the past, so that the last event is now.
     AtOnce { events: u64 },
+}
+
+impl Plan {
+    /// What `--rate` and `--events` ask for; a rate of 0 is as fast as possible.
+    ///
+    /// # Errors
+    /// If it would never end and never wait.
+    pub(crate) fn new(rate: Option<u32>, events: Option<u64>) -> Result<Self, &'static str> {
+        match (rate, events) {
+            (None | Some(0), Some(events)) => Ok(Self::AtOnce { events }),
+            (Some(0), None) => Err("--rate 0 needs --events, or it would never end"),
+            (rate, events) => Ok(Self::Paced { rate: rate.unwrap_or(DEFAULT_RATE), events }),
+        }
+    }
 }
 
 /// Writes sample traffic into a sink, at its pace.
@@ -143,5 +157,19 @@ impl Progress {
         if self.terminal && !self.shown.is_zero() {
             eprintln!();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_rate_a_number_of_events_is_written_at_once() {
+        assert_eq!(Plan::new(None, Some(5)), Ok(Plan::AtOnce { events: 5 }));
+        assert_eq!(Plan::new(Some(0), Some(5)), Ok(Plan::AtOnce { events: 5 }));
+        assert_eq!(Plan::new(Some(7), Some(5)), Ok(Plan::Paced { rate: 7, events: Some(5) }));
+        assert_eq!(Plan::new(None, None), Ok(Plan::Paced { rate: 1000, events: None }));
+        assert!(Plan::new(Some(0), None).is_err());
     }
 }

@@ -12,7 +12,7 @@ use tidegate_core::TimestampMs;
 use event::{Json, Visitor};
 use random::Random;
 
-pub(crate) use generator::{DEFAULT_RATE, Generator, Plan, Summary};
+pub(crate) use generator::{Generator, Plan, Summary};
 pub(crate) use sink::Sink;
 
 const SERVICES: usize = catalog::DOMAINS.len() * catalog::ROLES.len();

@@ -39,8 +39,8 @@ const QUIET: &str = "ractor=warn,rdkafka=warn,librdkafka=warn,sled=warn,hyper=wa
 
 /// Sets logging up for the whole process, and makes panics log lines like all others.
 ///
-/// The filter comes from `TIDEGATE_LOG` or `RUST_LOG`; if neither is set it is `default_filter`, such as `info`. Text has colours on a terminal only,
-/// and not if `NO_COLOR` is set.
+/// The filter comes from `TIDEGATE_LOG` or `RUST_LOG`; if neither is set it is `default_filter`, such as `info`.
+/// Text has colours on a terminal only, and not if `NO_COLOR` is set.
 ///
 /// # Errors
 /// If the filter cannot be understood, or if logging is set up already.

@@ -78,6 +78,11 @@ impl Mix {
         self
     }
 
+    /// The next records.
+    pub fn take(&mut self, count: usize) -> Vec<Input> {
+        (0..count).map(|_| self.next()).collect()
+    }
+
     /// The next record.
     pub fn next(&mut self) -> Input {
         self.made += 1;

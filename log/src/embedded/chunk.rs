@@ -42,7 +42,7 @@ impl ChunkRecord<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
-    pub(super) records: u32,
+    records: u32,
     /// Offsets that it takes: more than records if some were compacted away.
     pub(super) span: u32,
 }
@@ -101,7 +101,7 @@ impl Packer {
     }
 
     /// Ends the open chunk, so that the next record begins another.
-    pub(super) fn close(&mut self) {
+    fn close(&mut self) {
         if self.open.records == 0 {
             return;
         }

@@ -13,7 +13,7 @@ use tidegate_disk::{CALL_LIMIT, call};
 use super::{
     chunk::{Chunk, Packed, Packer},
     reader::{Cursor, PAGE_CHUNKS, load},
-    rows::{self, PartitionRow, Slot, TopicRow},
+    rows::{PartitionRow, Slot, TopicRow},
     store::{Commit, Store, Writing, apply},
     verify,
 };
@@ -82,8 +82,8 @@ fn slots(topic: &TopicRow) -> impl Iterator<Item = Slot> + use<> {
 /// what some group that reads it has not committed yet.
 fn retain(store: &Store, writing: &Writing<'_>, name: &str, now: TimestampMs) -> Result<(), LogError> {
     let Ok(topic) = store.view().topic(name).cloned() else { return Ok(()) };
-    let now_too_old = |retention: &i64| now.0.saturating_sub(*retention);
-    let oldest = topic.retention_ms.filter(|retention| *retention >= 0).as_ref().map(now_too_old);
+    let retention = topic.retention_ms.filter(|retention| *retention >= 0);
+    let oldest = retention.map(|retention| now.0.saturating_sub(retention));
     let mut excess = match store.topic_bytes(name) {
         bytes if bytes < store.retention_bytes => 0,
         // some more than it must, so that it need not be done again at once
@@ -116,10 +116,8 @@ fn retain(store: &Store, writing: &Writing<'_>, name: &str, now: TimestampMs) ->
     let _cleaning = store.cleaning.write().unwrap_or_else(PoisonError::into_inner);
     for (slot, begin) in removed {
         let db = db.clone();
-        let rows = move || {
-            verify::remove(&db, db.range(rows::chunk_key(slot, 0, 0)..rows::chunk_key(slot, begin, 0)))
-        };
-        call(CALL_LIMIT, rows).map_err(|fault| store.fail(&fault))?;
+        call(CALL_LIMIT, move || verify::remove_before(&db, slot, begin))
+            .map_err(|fault| store.fail(&fault))?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ mod verify;
 mod writer;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Weak},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -28,7 +28,7 @@ use tidegate_core::{NextOffset, TimestampMs};
 
 pub use self::append::{NewRecord, Place};
 use self::{
-    reader::{Cursor, EmbeddedReader},
+    reader::{Cursor, EmbeddedReader, out_of_range},
     rows::{OffsetKey, Slot},
     store::Store,
     writer::EmbeddedWriter,
@@ -87,12 +87,6 @@ impl EmbeddedStore {
         Ok(Self(store))
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.0.dir
-    }
-
     /// Compares topics with what they should be. Nothing is changed.
     ///
     /// # Errors
@@ -138,9 +132,7 @@ impl EmbeddedStore {
     ) -> Result<Option<Page>, LogError> {
         let Some((slot, compacted, range)) = self.partition(topic, partition) else { return Ok(None) };
         if offset < range.begin || offset > range.end {
-            let (begin, end) = (range.begin.0, range.end.0);
-            let cause = format!("the log has {begin} to {end}");
-            return Err(LogError::OffsetOutOfRange { partition, offset: offset.0, cause });
+            return Err(out_of_range(partition, offset.0, range.begin.0, range.end.0));
         }
         let mut cursor = Cursor::new(slot, compacted, offset.0);
         let (mut records, mut size) = (Vec::new(), 0);

@@ -37,18 +37,12 @@ pub(super) fn load(
     let loaded = call(CALL_LIMIT, move || {
         let mut page = VecDeque::new();
         let (mut bytes, mut next) = (0, from);
-        let before =
-            db.range(rows::chunk_key(slot, 0, 0)..=rows::chunk_key(slot, from, u16::MAX)).next_back();
-        let start = before
-            .transpose()?
-            .and_then(|(key, _)| rows::read_chunk_key(&key))
-            .map_or(from, |(base, _)| base);
+        let start = verify::last_base(&db, slot, from)?.unwrap_or(from);
         for row in db.range(rows::chunk_key(slot, start, 0)..rows::chunk_key(slot, end, 0)) {
-            let Some((base, part)) = rows::read_chunk_key(&row?.0) else { continue };
-            if part > 0 {
-                continue;
-            }
-            let chunk = match verify::read_chunk(&db, slot, base)? {
+            let (key, value) = row?;
+            // the other parts follow from the first
+            let Some((base, 0)) = rows::read_chunk_key(&key) else { continue };
+            let chunk = match verify::join_parts(&db, slot, base, &value)? {
                 Ok(chunk) => chunk,
                 Err(cause) => return Ok(Err(cause)),
             };
@@ -82,7 +76,7 @@ pub(super) fn load(
     Ok(page)
 }
 
-fn out_of_range(partition: u32, offset: i64, begin: i64, end: i64) -> LogError {
+pub(super) fn out_of_range(partition: u32, offset: i64, begin: i64, end: i64) -> LogError {
     LogError::OffsetOutOfRange { partition, offset, cause: format!("the log has {begin} to {end}") }
 }
 

@@ -101,11 +101,6 @@ pub(super) fn chunk_key(slot: Slot, base: i64, part: u16) -> Vec<u8> {
     bytes
 }
 
-/// Keys of all chunks of a partition.
-pub(super) fn chunks_of(slot: Slot) -> std::ops::RangeInclusive<Vec<u8>> {
-    chunk_key(slot, 0, 0)..=chunk_key(slot, i64::MAX, u16::MAX)
-}
-
 /// First offset and part in a chunk's key.
 pub(super) fn read_chunk_key(key: &[u8]) -> Option<(i64, u16)> {
     let rest = key.strip_prefix(&[CHUNK])?.split_at_checked(8)?.1;

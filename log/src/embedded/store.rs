@@ -38,7 +38,7 @@ use crate::{Health, LogError};
 const CACHE_BYTES: u64 = 32 << 20;
 /// Limits of one sled batch; beyond them it blocks all of sled for long and takes memory out of proportion.
 pub(super) const BATCH_ROWS: usize = 500;
-pub(super) const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 /// A full disk leaves sled out of use until it is opened again, so writing ends before.
 const SPARE_BYTES: u64 = 8 << 20;
 /// sled writes more than it is given.
@@ -194,11 +194,11 @@ impl Store {
     ) -> Result<BTreeMap<Slot, i64>, Uncommitted> {
         let db = self.db_of(writing)?;
         self.check_space(commit.bytes())?;
-        let (commits, mut partitions, counts) = self.prepare(&commit)?;
+        let (mut partitions, manifest) = self.prepare(&commit)?;
         let bases: BTreeMap<Slot, i64> = partitions.iter().map(|(slot, row)| (*slot, row.end)).collect();
         self.write_chunks(&db, &commit.appends, &mut partitions)?;
         partitions.extend(&commit.partitions);
-        let batch = commit_batch(&commit, &partitions, Manifest { format: rows::FORMAT, commits, ..counts });
+        let batch = commit_batch(&commit, &partitions, manifest);
         let written = apply(&db, batch).and_then(|()| {
             let flushing = db.clone();
             call(CALL_LIMIT, move || flushing.flush().map(drop))
@@ -208,9 +208,9 @@ impl Store {
             return Err(Uncommitted { error, is_unknown: true });
         }
         // it only witnesses: a log that cannot write it is none the worse
-        let _ = write_counter(&self.dir, commits);
+        let _ = write_counter(&self.dir, manifest.commits);
         let mut view = self.view();
-        view.commits = commits;
+        view.commits = manifest.commits;
         view.topics.extend(commit.topics);
         view.partitions.extend(partitions);
         view.offsets.extend(commit.offsets.into_iter().map(|row| (row.key.clone(), row)));
@@ -219,8 +219,8 @@ impl Store {
         Ok(bases)
     }
 
-    /// The number of the next commit, the rows of the partitions that are appended to, and how many rows there will be.
-    fn prepare(&self, commit: &Commit) -> Result<(u64, BTreeMap<Slot, PartitionRow>, Manifest), LogError> {
+    /// The rows of the partitions that are appended to, and the next manifest.
+    fn prepare(&self, commit: &Commit) -> Result<(BTreeMap<Slot, PartitionRow>, Manifest), LogError> {
         let view = self.view();
         let row = |slot: &Slot| {
             let row = view.partitions.get(slot).copied();
@@ -232,13 +232,13 @@ impl Store {
         let partitions = commit.appends.keys().map(row).collect::<Result<_, _>>()?;
         let new_topics = commit.topics.keys().filter(|name| !view.topics.contains_key(*name)).count();
         let new_slots = commit.partitions.keys().filter(|slot| !view.partitions.contains_key(slot)).count();
-        let counts = Manifest {
+        let manifest = Manifest {
             format: rows::FORMAT,
-            commits: 0,
+            commits: view.commits + 1,
             topics: (view.topics.len() + new_topics) as u32,
             partitions: (view.partitions.len() + new_slots) as u32,
         };
-        Ok((view.commits + 1, partitions, counts))
+        Ok((partitions, manifest))
     }
 
     /// Writes chunks beyond the ends, and moves the ends in `partitions`.
@@ -374,26 +374,28 @@ pub(super) fn apply(db: &Db, batch: Batch) -> Result<(), Fault> {
 
 fn open_view(dir: &Path) -> Result<View, LogError> {
     let db = tidegate_disk::open(dir, CACHE_BYTES).map_err(|fault| fault_error(dir, &fault))?;
+    match load_view(dir, &db) {
+        Ok(found) => Ok(View { db: Some(db), ..found }),
+        Err(error) => {
+            // it is of no use, whatever closing it says
+            let _ = tidegate_disk::close(db);
+            Err(error)
+        }
+    }
+}
+
+fn load_view(dir: &Path, db: &Db) -> Result<View, LogError> {
+    let damaged = |cause| LogError::Damaged { path: dir.to_owned(), cause };
     let reading = db.clone();
     let loaded = call(verify::LIMIT, move || verify::load(&reading));
-    let found = match loaded {
-        Ok(Ok(found)) => found,
-        Ok(Err(cause)) => {
-            let _ = tidegate_disk::close(db);
-            return Err(LogError::Damaged { path: dir.to_owned(), cause });
+    let found = loaded.map_err(|fault| fault_error(dir, &fault))?.map_err(damaged)?;
+    match read_counter(dir) {
+        Some(witnessed) if witnessed > found.commits => {
+            let lost = witnessed - found.commits;
+            Err(damaged(format!("the last {lost} commits that were acknowledged are gone")))
         }
-        Err(fault) => {
-            let _ = tidegate_disk::close(db);
-            return Err(fault_error(dir, &fault));
-        }
-    };
-    if let Some(witnessed) = read_counter(dir).filter(|witnessed| *witnessed > found.commits) {
-        let lost = witnessed - found.commits;
-        let _ = tidegate_disk::close(db);
-        let cause = format!("the last {lost} commits that were acknowledged are gone");
-        return Err(LogError::Damaged { path: dir.to_owned(), cause });
+        _ => Ok(found),
     }
-    Ok(View { db: Some(db), ..found })
 }
 
 fn fault_error(dir: &Path, fault: &Fault) -> LogError {

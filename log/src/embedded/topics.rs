@@ -6,7 +6,10 @@ use super::{
     rows::{PartitionRow, Slot, TopicRow},
     store::{Commit, Store, View},
 };
-use crate::{Applied, Drift, LogError, TopicSpec};
+use crate::{
+    Applied, Drift, LogError, TopicSpec,
+    topics::{Found, cleanup_policy},
+};
 
 /// Compares the topics with what they should be.
 pub(super) fn plan(store: &Store, specs: &[TopicSpec]) -> Result<Vec<(TopicSpec, Vec<Drift>)>, LogError> {
@@ -18,20 +21,12 @@ pub(super) fn plan(store: &Store, specs: &[TopicSpec]) -> Result<Vec<(TopicSpec,
 /// There is one copy of everything, whatever `replication_factor` says, so that is no drift.
 fn drifts(view: &View, spec: &TopicSpec) -> Vec<Drift> {
     let Some(row) = view.topics.get(&spec.name) else { return vec![Drift::Missing] };
-    let mut drifts = Vec::new();
-    if row.partitions != spec.partitions {
-        drifts.push(Drift::Partitions { want: spec.partitions, have: row.partitions });
-    }
-    if let Some(want_ms) = spec.retention_ms
-        && row.retention_ms != Some(want_ms)
-    {
-        drifts.push(Drift::Retention { want_ms, have_ms: row.retention_ms.unwrap_or(-1) });
-    }
-    if row.compacted != spec.compacted {
-        let policy = |compacted| if compacted { "compact" } else { "delete" }.to_owned();
-        drifts.push(Drift::CleanupPolicy { want: policy(spec.compacted), have: policy(row.compacted) });
-    }
-    drifts
+    spec.drifts(Found {
+        partitions: row.partitions,
+        replication_factor: None,
+        retention_ms: Some(row.retention_ms.unwrap_or(-1)),
+        cleanup_policy: Some(cleanup_policy(row.compacted).to_owned()),
+    })
 }
 
 /// Creates what is missing, and with `alter` changes what can be; all in one commit.
@@ -45,8 +40,7 @@ pub(super) fn apply(store: &Store, specs: &[TopicSpec], alter: bool) -> Result<V
     let mut commit = Commit::default();
     let mut next_id = store.view().topics.values().map(|topic| topic.id + 1).max().unwrap_or_default();
     for (spec, drifts) in specs.iter().zip(&before) {
-        let is_due = |drift: &&Drift| (alter || **drift == Drift::Missing) && can_change(spec, drift);
-        if !drifts.iter().any(|drift| is_due(&drift)) {
+        if !drifts.iter().any(|drift| drift.is_due(spec, alter) && can_change(drift)) {
             continue;
         }
         let mut row = store.view().topics.get(&spec.name).cloned().unwrap_or_else(|| {
@@ -64,15 +58,14 @@ pub(super) fn apply(store: &Store, specs: &[TopicSpec], alter: bool) -> Result<V
         store.commit(&writing, commit).map_err(|failed| failed.error)?;
     }
     let view = store.view();
-    let applied = specs.iter().zip(before).map(|(spec, before)| {
-        let remaining = drifts(&view, spec);
-        let done = before.into_iter().filter(|drift| !remaining.contains(drift)).collect();
-        Applied { spec: spec.clone(), done, remaining, error: None }
-    });
+    let applied = specs
+        .iter()
+        .zip(&before)
+        .map(|(spec, before)| Applied::new(spec.clone(), before, drifts(&view, spec)));
     Ok(applied.collect())
 }
 
 /// A compacted topic stays one, and the other way round: their records are kept in different ways.
-fn can_change(spec: &TopicSpec, drift: &Drift) -> bool {
-    drift.is_reconcilable(spec) && !matches!(drift, Drift::CleanupPolicy { .. })
+fn can_change(drift: &Drift) -> bool {
+    !matches!(drift, Drift::CleanupPolicy { .. })
 }

@@ -87,7 +87,7 @@ fn load_row(view: &mut View, kind: u8, key: &[u8], value: &[u8]) -> Option<()> {
 
 fn check_partition(db: &Db, slot: Slot, row: &PartitionRow, compacted: bool) -> Loaded<()> {
     // what was written for a commit that never came
-    remove(db, db.range(rows::chunk_key(slot, row.end, 0)..=rows::chunks_of(slot).into_inner().1))?;
+    remove(db, db.range(rows::chunk_key(slot, row.end, 0)..=rows::chunk_key(slot, i64::MAX, u16::MAX)))?;
     if compacted {
         return Ok(Ok(()));
     }
@@ -101,43 +101,51 @@ fn check_partition(db: &Db, slot: Slot, row: &PartitionRow, compacted: bool) -> 
         }
     }
     // what was left of records whose time was over: all chunks before the one that has the first record
-    let first =
-        db.range(rows::chunk_key(slot, 0, 0)..=rows::chunk_key(slot, row.begin, u16::MAX)).next_back();
-    if let Some((base, _)) = first.transpose()?.and_then(|(key, _)| rows::read_chunk_key(&key)) {
-        remove(db, db.range(rows::chunk_key(slot, 0, 0)..rows::chunk_key(slot, base, 0)))?;
+    if let Some(base) = last_base(db, slot, row.begin)? {
+        remove_before(db, slot, base)?;
     }
     Ok(Ok(()))
 }
 
 /// The chunk before `end`.
 fn read_last(db: &Db, slot: Slot, end: i64) -> Loaded<Option<Chunk>> {
-    let Some((key, _)) =
-        db.range(rows::chunk_key(slot, 0, 0)..rows::chunk_key(slot, end, 0)).next_back().transpose()?
-    else {
-        return Ok(Ok(None));
-    };
-    let Some((base, _)) = rows::read_chunk_key(&key) else {
-        return Ok(Err("a key cannot be read".into()));
-    };
-    Ok(read_chunk(db, slot, base)?.map(Some))
+    let Some(base) = last_base(db, slot, end - 1)? else { return Ok(Ok(None)) };
+    let first = db.get(rows::chunk_key(slot, base, 0))?;
+    Ok(match first {
+        Some(first) => join_parts(db, slot, base, &first)?.map(Some),
+        None => Err(unreadable(base)),
+    })
 }
 
-/// The chunk at `base`, all parts of it.
-pub(super) fn read_chunk(db: &Db, slot: Slot, base: i64) -> Loaded<Chunk> {
-    let damaged = || Err(format!("the chunk at offset {base} cannot be read"));
-    let Some(first) = db.get(rows::chunk_key(slot, base, 0))? else { return Ok(damaged()) };
+/// First offset of the last chunk that begins at `offset` or before.
+pub(super) fn last_base(db: &Db, slot: Slot, offset: i64) -> sled::Result<Option<i64>> {
+    let last = db.range(rows::chunk_key(slot, 0, 0)..=rows::chunk_key(slot, offset, u16::MAX)).next_back();
+    Ok(last.transpose()?.and_then(|(key, _)| rows::read_chunk_key(&key)).map(|(base, _)| base))
+}
+
+/// The chunk at `base`, from its first part and all others.
+pub(super) fn join_parts(db: &Db, slot: Slot, base: i64, first: &[u8]) -> Loaded<Chunk> {
     let mut bytes = first.to_vec();
-    for part in 1..chunk::parts(&first).unwrap_or_default() {
+    for part in 1..chunk::parts(first).unwrap_or_default() {
         match db.get(rows::chunk_key(slot, base, part))? {
             Some(more) => bytes.extend_from_slice(&more),
-            None => return Ok(damaged()),
+            None => return Ok(Err(unreadable(base))),
         }
     }
-    Ok(Chunk::read(base, bytes).ok_or(()).or_else(|()| damaged()))
+    Ok(Chunk::read(base, bytes).ok_or_else(|| unreadable(base)))
+}
+
+fn unreadable(base: i64) -> String {
+    format!("the chunk at offset {base} cannot be read")
+}
+
+/// Removes the chunks of a partition that begin before `base`.
+pub(super) fn remove_before(db: &Db, slot: Slot, base: i64) -> sled::Result<()> {
+    remove(db, db.range(rows::chunk_key(slot, 0, 0)..rows::chunk_key(slot, base, 0)))
 }
 
 /// Removes rows, a batch at a time.
-pub(super) fn remove(db: &Db, rows: impl Iterator<Item = sled::Result<(IVec, IVec)>>) -> sled::Result<()> {
+fn remove(db: &Db, rows: impl Iterator<Item = sled::Result<(IVec, IVec)>>) -> sled::Result<()> {
     let mut keys = rows.map(|row| row.map(|(key, _)| key)).peekable();
     while keys.peek().is_some() {
         let mut batch = Batch::default();

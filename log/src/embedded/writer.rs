@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_core::PartitionId;
+use tidegate_core::{NextOffset, PartitionId};
 
 use super::{
     chunk::{ChunkRecord, MAX_RECORD, Packer},
     rows::{OffsetKey, OffsetRow, Slot},
-    store::{Commit, Store, Writing},
+    store::{Commit, Store},
 };
 use crate::{
     CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, InputProgress, LogError, OutputBatch,
@@ -99,6 +99,11 @@ impl EmbeddedWriter {
         let topic = self.ids[Topic::Raw as usize];
         OffsetKey { slot: Slot { topic, partition: partition.0 }, group: self.group.clone() }
     }
+
+    fn not_committed(&mut self, error: LogError) -> CommitOutcome {
+        self.is_clean = false;
+        CommitOutcome::NotCommitted(error)
+    }
 }
 
 impl EpochWriter for EmbeddedWriter {
@@ -117,7 +122,7 @@ impl EpochWriter for EmbeddedWriter {
         let of = |partition| {
             let partition = PartitionId(partition);
             let row = view.offsets.get(&self.offset_key(partition));
-            let committed = row.map(|row| (tidegate_core::NextOffset(row.next), row.metadata.clone()));
+            let committed = row.map(|row| (NextOffset(row.next), row.metadata.clone()));
             CommittedOffset { partition, committed }
         };
         Ok((0..partitions).map(of).collect())
@@ -140,7 +145,7 @@ impl EpochWriter for EmbeddedWriter {
         let appends = std::mem::take(&mut self.open);
         let appends = appends.into_iter().map(|(slot, packer)| (slot, packer.finish())).collect();
         let store = Arc::clone(&self.store);
-        let writing: Writing<'_> = store.writing();
+        let writing = store.writing();
         let waited = begun.elapsed();
         // only now: nobody can take over while this writes
         if let Err(error) = self.check_owner() {
@@ -167,12 +172,5 @@ impl EpochWriter for EmbeddedWriter {
 
     fn is_clean(&self) -> bool {
         self.is_clean
-    }
-}
-
-impl EmbeddedWriter {
-    fn not_committed(&mut self, error: LogError) -> CommitOutcome {
-        self.is_clean = false;
-        CommitOutcome::NotCommitted(error)
     }
 }

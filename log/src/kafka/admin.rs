@@ -26,7 +26,7 @@ use super::{
     health::Context,
     inquirer, metadata, native, partitions,
 };
-use crate::{Applied, Drift, LogError, Topic, TopicSpec};
+use crate::{Applied, Drift, LogError, Topic, TopicSpec, topics::Found};
 
 /// Kafka compacts closed segments only; with its default of 1 GiB a recovery would have to read all of the
 /// last one. The smallest that Kafka takes is 1 MiB.
@@ -65,28 +65,13 @@ pub fn plan(
 type Configs = BTreeMap<String, BTreeMap<String, String>>;
 
 fn compare(spec: &TopicSpec, replicas: &[usize], configs: &Configs) -> Vec<Drift> {
-    let mut drifts = Vec::new();
-    let have = replicas.len() as u32;
-    if have != spec.partitions {
-        drifts.push(Drift::Partitions { want: spec.partitions, have });
-    }
-    let have = replicas.iter().min().map_or(0, |replicas| *replicas as u32);
-    if have != spec.replication_factor {
-        drifts.push(Drift::Replication { want: spec.replication_factor, have });
-    }
     let value = |name: &str| configs.get(&spec.name).and_then(|entries| entries.get(name));
-    if let (Some(want_ms), Some(have)) = (spec.retention_ms, value("retention.ms")) {
-        let have_ms = have.parse().unwrap_or(-1);
-        if have_ms != want_ms {
-            drifts.push(Drift::Retention { want_ms, have_ms });
-        }
-    }
-    if let Some(have) = value("cleanup.policy")
-        && have != spec.cleanup_policy()
-    {
-        drifts.push(Drift::CleanupPolicy { want: spec.cleanup_policy().to_owned(), have: have.clone() });
-    }
-    drifts
+    spec.drifts(Found {
+        partitions: replicas.len() as u32,
+        replication_factor: Some(replicas.iter().min().map_or(0, |replicas| *replicas as u32)),
+        retention_ms: value("retention.ms").map(|have| have.parse().unwrap_or(-1)),
+        cleanup_policy: value("cleanup.policy").cloned(),
+    })
 }
 
 /// Creates the topics that are missing, and with `alter` changes existing ones where that is possible. Never
@@ -104,8 +89,7 @@ pub fn apply(
     let admin = admin(config)?;
     let mut errors = Vec::new();
     for (spec, drifts) in &planned {
-        let due = drifts.iter().filter(|drift| alter || **drift == Drift::Missing);
-        let mut due = due.filter(|drift| drift.is_reconcilable(spec));
+        let mut due = drifts.iter().filter(|drift| drift.is_due(spec, alter));
         errors.push(due.try_for_each(|drift| reconcile(&admin, spec, drift, timeout)).err());
     }
     // what was asked for is seen by all brokers only after a moment
@@ -115,17 +99,10 @@ pub fn apply(
         let applied: Vec<Applied> = planned
             .iter()
             .zip(after)
-            .map(|((_, before), (spec, remaining))| Applied {
-                done: before.iter().filter(|drift| !remaining.contains(drift)).cloned().collect(),
-                spec,
-                remaining,
-                error: None,
-            })
+            .map(|((_, before), (spec, remaining))| Applied::new(spec, before, remaining))
             .collect();
         let is_settled = applied.iter().zip(&errors).all(|(topic, error)| {
-            let could =
-                |drift: &Drift| (alter || *drift == Drift::Missing) && drift.is_reconcilable(&topic.spec);
-            error.is_some() || !topic.remaining.iter().any(could)
+            error.is_some() || !topic.remaining.iter().any(|drift| drift.is_due(&topic.spec, alter))
         });
         if is_settled || Instant::now() > deadline {
             let with_error = |(topic, error)| Applied { error, ..topic };

@@ -318,12 +318,21 @@ pub struct Embedded {
 impl Embedded {
     /// Without topics.
     pub fn empty() -> Self {
+        Self::without_topics(1 << 40)
+    }
+
+    fn without_topics(retention_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { store: EmbeddedStore::open(dir.path().join("log"), 1 << 40).unwrap(), dir }
+        Self { store: EmbeddedStore::open(dir.path().join("log"), retention_bytes).unwrap(), dir }
     }
 
     pub fn new() -> Self {
-        let embedded = Self::empty();
+        Self::keeping(1 << 40)
+    }
+
+    /// Keeps this much of each topic.
+    pub fn keeping(retention_bytes: u64) -> Self {
+        let embedded = Self::without_topics(retention_bytes);
         for topic in embedded.store.apply(&embedded.specs(), false).unwrap() {
             assert!(topic.remaining.is_empty(), "{topic:?}");
         }

@@ -26,9 +26,8 @@ pub(super) struct Home {
 impl Home {
     /// Makes the directory, if need be, and what a daemon needs in it.
     pub(super) fn open(dir: Option<&Path>) -> Result<Self, Failure> {
-        let cannot = |error: io::Error| {
-            Failure::new(exit::FAILED, format_args!("cannot make the demo's directory: {error}"))
-        };
+        let cannot =
+            |error: io::Error| Failure::failed(format_args!("cannot make the demo's directory: {error}"));
         let temporary = match dir {
             Some(dir) => {
                 fs::create_dir_all(dir).map_err(cannot)?;
@@ -98,7 +97,7 @@ dir = {}
 
     /// Takes the state directory.
     pub(super) fn lock(&self, settings: &Settings) -> Result<StateDir, Failure> {
-        StateDir::open(&settings.state_dir).map_err(|error| Failure::new(exit::FAILED, error))
+        StateDir::open(&settings.state_dir).map_err(Failure::failed)
     }
 
     /// What a newcomer sees first.

@@ -17,7 +17,7 @@ use std::{
 
 use tidegate_actors::CommittedAlert;
 use tidegate_config::Settings;
-use tidegate_core::{PartitionId, alert::Phase, event::Reason};
+use tidegate_core::{PartitionId, event::Reason};
 use tidegate_log::embedded::EmbeddedStore;
 use tidegate_telemetry::{AlertPhase, Metrics, Status, logs};
 use tokio::{
@@ -61,19 +61,9 @@ pub(crate) struct Args {
     dir: Option<std::path::PathBuf>,
 }
 
-impl Args {
-    fn plan(&self) -> Result<Plan, &'static str> {
-        match (self.rate, self.events) {
-            (0, None) => Err("--rate 0 needs --events, or it would never end"),
-            (0, Some(events)) => Ok(Plan::AtOnce { events }),
-            (rate, events) => Ok(Plan::Paced { rate, events }),
-        }
-    }
-}
-
 /// Runs until there were enough events, or until a signal.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let plan = match args.plan() {
+    let plan = match Plan::new(Some(args.rate), args.events) {
         Ok(plan) => plan,
         Err(error) => return fail(exit::USAGE, error),
     };
@@ -91,13 +81,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 async fn demo(home: &Home, settings: &Settings, plan: Plan, seed: u64) -> Result<(), Failure> {
-    let of_log = |error: tidegate_log::LogError| Failure::new(wiring::exit_code(&error), error);
     let state_dir = home.lock(settings)?;
-    let (log, store) = wiring::connect(settings).map_err(of_log)?;
+    let (log, store) = wiring::connect(settings)?;
     let Some(store) = store else {
         return Err(Failure::new(exit::CONFIGURATION, "the demo needs the embedded log"));
     };
-    store.apply(&wiring::topic_specs(settings), false).map_err(of_log)?;
+    store.apply(&wiring::topic_specs(settings), false)?;
 
     let routes = http::log_routes(settings, store.clone());
     let options = Options { routes, any_port: true, ..Options::default() };
@@ -161,7 +150,7 @@ async fn watch(
             },
             _ = ticks.tick() => {
                 if let Some(error) = traffic.failure() {
-                    return Err(Failure::new(exit::FAILED, error));
+                    return Err(Failure::failed(error));
                 }
                 let now = view.summary(traffic.started);
                 if screen.is_terminal() || shown.elapsed() >= PLAIN_EVERY {
@@ -184,7 +173,7 @@ async fn watch(
 }
 
 fn joined(outcome: Result<Result<(), Failure>, JoinError>) -> Result<(), Failure> {
-    outcome.unwrap_or_else(|error| Err(Failure::new(exit::FAILED, error)))
+    outcome.unwrap_or_else(|error| Err(Failure::failed(error)))
 }
 
 fn line_of(alert: &CommittedAlert) -> String {
@@ -192,11 +181,11 @@ fn line_of(alert: &CommittedAlert) -> String {
         let millis = u64::try_from(alert.committed_at.0 - appended_at.0).unwrap_or_default();
         Duration::from_millis(millis)
     });
-    alert_line(&alert.value, visible_after.filter(|_| alert.phase == Phase::Crossed))
+    alert_line(&alert.value, visible_after)
 }
 
 fn closed(error: io::Error) -> Failure {
-    Failure::new(exit::FAILED, format_args!("standard output cannot be written: {error}"))
+    Failure::failed(format_args!("standard output cannot be written: {error}"))
 }
 
 /// Where the figures come from.

@@ -19,6 +19,7 @@ use tidegate_log::{LogError, embedded::EmbeddedStore};
 use tokio::sync::Semaphore;
 
 use self::ingest::MAX_IN_MEMORY;
+use crate::wiring;
 
 /// Appends that wait for the disk at a time; each takes a thread.
 const APPENDS: usize = 64;
@@ -38,9 +39,7 @@ struct LogApi {
 
 /// Routes for an embedded log.
 pub(crate) fn log_routes(settings: &Settings, store: EmbeddedStore) -> Router {
-    let topics = &settings.topics;
-    let names = [&topics.raw, &topics.processed, &topics.alerts, &topics.dead_letters, &topics.state];
-    routes(store, names.map(|topic| topic.name.clone()), MAX_IN_MEMORY)
+    routes(store, wiring::topic_names(settings), MAX_IN_MEMORY)
 }
 
 fn routes(store: EmbeddedStore, topics: [String; 5], memory: usize) -> Router {
