@@ -3,10 +3,14 @@
 //! The format is that of the public MaxMind DB specification 2.0: a binary tree over the bits of the address,
 //! 16 zero bytes, the records, and the metadata behind a marker.
 
+mod sample;
+
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
 };
+
+pub use sample::sample_city_database;
 
 /// What a database is to say of one network; what is `None` is left out.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{Error, guard::Guarded, root};
 
-const VERSION: &str = "4.3.1";
+pub(crate) const VERSION: &str = "4.3.1";
 /// Any 16 bytes will do as the cluster's id, but a directory keeps the one it was formatted with.
 const CLUSTER_ID: &str = "dGlkZWdhdGUta2Fma2EtMQ";
 /// A broker that was killed waits about 17 s for its own old session when it comes back; machines are slow.
@@ -23,6 +23,7 @@ pub(crate) struct Broker {
     pub(crate) address: String,
     pub(crate) dir: PathBuf,
     process: Guarded,
+    in_docker: bool,
 }
 
 impl Broker {
@@ -31,8 +32,9 @@ impl Broker {
         fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let port = port.map_or_else(free_port, wait_for_port)?;
-        let process = if docker_answers() { in_docker(&dir, port)? } else { in_java(&dir, port)? };
-        let mut broker = Self { address: format!("127.0.0.1:{port}"), dir, process };
+        let in_docker = docker_answers();
+        let process = if in_docker { in_container(&dir, port)? } else { in_java(&dir, port)? };
+        let mut broker = Self { address: format!("127.0.0.1:{port}"), dir, process, in_docker };
         fs::write(broker.dir.join("broker.pid"), broker.process.id().to_string())?;
         broker.wait_until_it_answers(SocketAddr::from(([127, 0, 0, 1], port)))?;
         Ok(broker)
@@ -40,6 +42,11 @@ impl Broker {
 
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// The process of the broker itself, which a container hides.
+    pub(crate) fn java_id(&self) -> Option<u32> {
+        (!self.in_docker).then(|| self.id())
     }
 
     /// An error with the end of the broker's log, if it is not running any more.
@@ -132,7 +139,7 @@ fn docker_answers() -> bool {
         .is_ok_and(|s| s.success())
 }
 
-fn in_docker(dir: &Path, port: u16) -> Result<Guarded, Error> {
+fn in_container(dir: &Path, port: u16) -> Result<Guarded, Error> {
     let name = format!("tidegate-kafka-{port}");
     let data = dir.join("data");
     fs::create_dir_all(&data)?;

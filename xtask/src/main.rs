@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "for people at a terminal")]
 
+mod bench;
 mod broker;
 mod docs;
 mod guard;
@@ -21,6 +22,9 @@ usage: cargo xtask COMMAND
                        A DIR that was used before is used again; --with-stdin stops it at the end of
                        standard input as well
   test [ARGUMENTS]     bring up a Kafka, run all tests with it, stop it; ARGUMENTS go to `cargo test`
+  bench [--events N] [--rounds N] [--json]
+                       bring up a Kafka and measure the release build beside the same work written by
+                       hand; a run of the default size writes docs/benchmarks.md and .svg
   docs [--check]       write the generated documents, or only check that they are current
 
 environment: TIDEGATE_TEST_KAFKA=HOST:PORT makes `test` use this broker instead of starting one";
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_str() {
         "kafka" => kafka::run(&args),
         "test" => test::run(&args),
+        "bench" => bench::run(&args),
         "docs" => docs::run(&args),
         "" | "-h" | "--help" | "help" => {
             println!("{USAGE}");

@@ -9,9 +9,9 @@ use std::{
 use tempfile::TempDir;
 use tidegate_actors::Clock;
 use tidegate_config::{Settings, Source};
+use tidegate_core::mmdb_writer::sample_city_database;
 use tidegate_state::StateDir;
 
-use super::geo;
 use crate::{daemon::Failure, exit, traffic::Plan};
 
 /// See the module.
@@ -46,7 +46,7 @@ impl Home {
 
     fn furnish(&self) -> io::Result<()> {
         let now_s = u64::try_from(Clock::start().now().0 / 1000).unwrap_or_default();
-        fs::write(self.path.join("geo.mmdb"), geo::database(now_s))?;
+        fs::write(self.path.join("geo.mmdb"), sample_city_database(now_s))?;
         // JSON's strings are TOML's
         let quoted = |path: PathBuf| serde_json::to_string(&path.display().to_string());
         let text = format!(

@@ -1,6 +1,5 @@
 //! `tidegate demo`: everything in one process, with generated traffic, on an embedded log.
 
-mod geo;
 mod home;
 mod show;
 

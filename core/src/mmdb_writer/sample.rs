@@ -1,8 +1,8 @@
-//! A geo database for the demo's made-up visitors. Which network is in which city is made up too.
+//! A geo database for the made-up visitors of sample traffic. Which network is in which city is made up too.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tidegate_core::mmdb_writer::{City, write_city_database};
+use super::{City, write_city_database};
 
 /// Country, city, latitude, longitude.
 const CITIES: [(&str, &str, f64, f64); 16] = [
@@ -24,8 +24,10 @@ const CITIES: [(&str, &str, f64, f64); 16] = [
     ("ZA", "Cape Town", -33.92, 18.42),
 ];
 
-/// The networks that the sample traffic's visitors come from, each in one of the cities.
-pub(super) fn database(build_time_s: u64) -> Vec<u8> {
+/// A database of the networks that the visitors of `tidegate generate` and `tidegate demo` come from, each in one
+/// of some cities; built at `build_time_s` seconds since the Unix epoch.
+#[must_use]
+pub fn sample_city_database(build_time_s: u64) -> Vec<u8> {
     let ipv4 = (20..80u8).flat_map(|first| (0..4u8).map(move |quarter| (first, quarter << 6)));
     let ipv4 = ipv4.map(|(first, second)| (IpAddr::V4(Ipv4Addr::new(first, second, 0, 0)), 10));
     let ipv6 = (0..16u16).map(|n| (IpAddr::V6(Ipv6Addr::new(0x2001, 0x218, n << 12, 0, 0, 0, 0, 0)), 36));
@@ -52,13 +54,12 @@ pub(super) fn database(build_time_s: u64) -> Vec<u8> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use tidegate_core::geo::GeoDatabase;
-
     use super::*;
+    use crate::geo::GeoDatabase;
 
     #[test]
     fn the_database_is_one_that_the_daemon_takes() {
-        let database = GeoDatabase::from_bytes(database(1_760_000_000)).unwrap();
+        let database = GeoDatabase::from_bytes(sample_city_database(1_760_000_000)).unwrap();
         assert_eq!(database.build_time(), 1_760_000_000);
     }
 }

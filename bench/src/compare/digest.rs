@@ -1,0 +1,142 @@
+//! What a run wrote, as a `read_committed` consumer sees it, in a form that is small enough to keep.
+
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    message::{BorrowedMessage, Headers as _},
+};
+use serde_json::Value;
+
+use super::site::Site;
+use crate::Error;
+
+/// A broker that is silent for so long is gone.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const GROUP: &str = "tidegate-bench-digest";
+
+/// The outputs of a run: two are equal when the records of each partition are, in their order, and the alerts
+/// are, in any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Digest {
+    partitions: Vec<Records>,
+    /// Events whose address was found in the geo database.
+    located: u64,
+    /// Phase, id and count of each.
+    alerts: BTreeSet<String>,
+}
+
+/// The records of one partition: key, value, headers and timestamp of each went into the hash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Records {
+    count: u64,
+    hash: u64,
+}
+
+impl Digest {
+    /// Reads the outputs of a site to their ends.
+    pub(super) fn of(kafka: &str, site: &Site) -> Result<Self, Error> {
+        let mut hashers = Vec::new();
+        let mut located = 0;
+        read(kafka, &site.topic("processed"), |partition, message| {
+            let length = hashers.len().max(partition + 1);
+            hashers.resize(length, (0, DefaultHasher::new()));
+            let (count, hasher) = &mut hashers[partition];
+            *count += 1;
+            hash(message, hasher);
+            located += u64::from(!message.payload().unwrap_or_default().ends_with(b"\"geo\":null}"));
+            Ok(())
+        })?;
+        let mut alerts = BTreeSet::new();
+        read(kafka, &site.topic("alerts"), |_, message| {
+            let alert: Value = serde_json::from_slice(message.payload().unwrap_or_default())?;
+            let text = format!("{} {} count {}", alert["phase"], alert["id"], alert["count"]);
+            if alerts.insert(text.clone()) { Ok(()) } else { Err(format!("alert twice: {text}").into()) }
+        })?;
+        let partitions =
+            hashers.into_iter().map(|(count, hasher)| Records { count, hash: hasher.finish() }).collect();
+        Ok(Self { partitions, located, alerts })
+    }
+
+    /// Number of records in the processed topic.
+    pub(super) fn records(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.count).sum()
+    }
+
+    /// Says how another run's output differs; and that geo data was worth looking up in both.
+    pub(super) fn check(&self, other: &Self) -> Result<(), Error> {
+        if self.partitions.len() != other.partitions.len() {
+            return Err(format!(
+                "{} partitions with records, expected {}",
+                other.partitions.len(),
+                self.partitions.len()
+            )
+            .into());
+        }
+        for (partition, (ours, theirs)) in self.partitions.iter().zip(&other.partitions).enumerate() {
+            if ours != theirs {
+                let (theirs, ours) = (theirs.count, ours.count);
+                return Err(format!(
+                    "partition {partition} differs, it has {theirs} records, expected {ours}"
+                )
+                .into());
+            }
+        }
+        if let Some(alert) = self.alerts.symmetric_difference(&other.alerts).next() {
+            let missing = if self.alerts.contains(alert) { "missing" } else { "too many" };
+            return Err(format!("alert {missing}: {alert}").into());
+        }
+        if other.located * 2 < other.records() {
+            return Err(format!("only {} events have geo data", other.located).into());
+        }
+        Ok(())
+    }
+}
+
+fn hash(message: &BorrowedMessage<'_>, hasher: &mut DefaultHasher) {
+    message.key().hash(hasher);
+    message.payload().hash(hasher);
+    message.timestamp().to_millis().hash(hasher);
+    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
+        (header.key, header.value).hash(hasher);
+    }
+}
+
+/// Hands all records of a topic to `each`, in order within a partition.
+fn read(
+    kafka: &str,
+    topic: &str,
+    mut each: impl FnMut(usize, &BorrowedMessage<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka)
+        .set("group.id", GROUP)
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("fetch.queue.backoff.ms", "5")
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+    let mut list = TopicPartitionList::new();
+    for partition in 0..count {
+        list.add_partition_offset(topic, partition as i32, Offset::Beginning)?;
+    }
+    consumer.assign(&list)?;
+    let mut left = count;
+    while left > 0 {
+        match consumer.poll(TIMEOUT) {
+            Some(Ok(message)) => each(message.partition() as usize, &message)?,
+            Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(format!("reading {topic}: the broker is silent").into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Runs the programs in turn on one input, checks that their outputs are equal, and reports.
+
+mod digest;
+mod machine;
+mod page;
+mod plot;
+mod process;
+mod program;
+mod report;
+mod run;
+mod site;
+mod stats;
+mod visible;
+
+use std::path::PathBuf;
+
+pub(crate) use self::stats::Spread;
+use self::{
+    digest::Digest,
+    machine::Machine,
+    program::Program,
+    report::{Idle, Report},
+    run::{Run, measure, measure_idle},
+    site::{Site, Workshop},
+};
+use crate::{Error, print};
+
+/// Fewer would be mostly start-up and noise; such runs are not for the documentation.
+const EVENTS_FOR_DOCS: u64 = 3_000_000;
+const ROUNDS_FOR_DOCS: usize = 3;
+
+/// Arguments of `compare`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address of a broker that has nothing else to do
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: String,
+    /// What the broker is, for the report
+    #[arg(long, value_name = "TEXT", default_value = "Apache Kafka")]
+    kafka_name: String,
+    /// Its process, if it runs on this machine and can be seen
+    #[arg(long, value_name = "PID")]
+    kafka_pid: Option<u32>,
+    /// The product
+    #[arg(long, value_name = "FILE")]
+    tidegate: PathBuf,
+    /// For configurations, logs and state
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Events in the input
+    #[arg(long, value_name = "N", default_value_t = EVENTS_FOR_DOCS)]
+    events: u64,
+    /// How often each program runs
+    #[arg(long, value_name = "N", default_value_t = ROUNDS_FOR_DOCS)]
+    rounds: usize,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Where benchmarks.md and benchmarks.svg are to be written, if there were events and rounds enough
+    #[arg(long, value_name = "DIR")]
+    docs: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Error> {
+    let workshop = Workshop::open(&args.dir, &args.kafka, &args.tidegate)?;
+    eprintln!("writing {} events", args.events);
+    workshop.load(args.events)?;
+    let mut bench = Bench { args, workshop, expected: None, runs: Vec::new(), idle: None };
+    bench.warm_up()?;
+    for round in 0..args.rounds {
+        // another one begins each round, so that none always has the same neighbour before it
+        for turn in 0..Program::ALL.len() {
+            bench.run(Program::ALL[(round + turn) % Program::ALL.len()], round)?;
+        }
+    }
+    let report = Report {
+        machine: Machine::here(),
+        kafka: args.kafka_name.clone(),
+        events: args.events,
+        runs: bench.runs,
+        idle: bench.idle,
+    };
+    print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })?;
+    match &args.docs {
+        Some(docs) if args.events >= EVENTS_FOR_DOCS && args.rounds >= ROUNDS_FOR_DOCS => {
+            page::write(docs, &report)
+        }
+        Some(_) => {
+            eprintln!(
+                "not written to the documentation: that takes {EVENTS_FOR_DOCS} events and {ROUNDS_FOR_DOCS} rounds"
+            );
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+struct Bench<'a> {
+    args: &'a Args,
+    workshop: Workshop,
+    /// What the first program that does the whole work wrote; the others have to write the same.
+    expected: Option<Digest>,
+    runs: Vec<Run>,
+    idle: Option<Idle>,
+}
+
+impl Bench<'_> {
+    /// The broker's JVM compiles its code while it first works: that is no program's fault.
+    fn warm_up(&self) -> Result<(), Error> {
+        let site = self.workshop.site("warm-up")?;
+        measure(&site, Program::Copy, &self.workshop, self.args.kafka_pid)?;
+        self.workshop.remove(&site)
+    }
+
+    fn run(&mut self, program: Program, round: usize) -> Result<(), Error> {
+        let site = self.workshop.site(&format!("{}-{round}", program.name()))?;
+        let figures = measure(&site, program, &self.workshop, self.args.kafka_pid).map_err(|error| {
+            format!("{program}, round {}: {error}; see {}", round + 1, site.log.display())
+        })?;
+        self.check(program, &site)?;
+        if program == Program::Tidegate && round + 1 == self.args.rounds {
+            self.idle = Some(measure_idle(&site, &self.workshop)?);
+        }
+        let run = Run { program, round, figures };
+        eprintln!("{}", report::line(&run, self.args.events));
+        self.runs.push(run);
+        self.workshop.remove(&site)
+    }
+
+    /// A figure counts only if the output is right.
+    fn check(&mut self, program: Program, site: &Site) -> Result<(), Error> {
+        let found = Digest::of(&self.args.kafka, site)?;
+        if program == Program::Copy {
+            let copied = found.records();
+            return if copied == self.args.events {
+                Ok(())
+            } else {
+                Err(format!("{program} wrote {copied} records of {}", self.args.events).into())
+            };
+        }
+        let expected = self.expected.get_or_insert_with(|| found.clone());
+        expected.check(&found).map_err(|error| format!("{program} wrote something else: {error}").into())
+    }
+}

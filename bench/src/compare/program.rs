@@ -1,0 +1,60 @@
+//! The programs that are compared.
+
+use std::{env, fmt, process::Command};
+
+use super::site::{Site, Workshop};
+use crate::Error;
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Program {
+    /// `copy` of this binary.
+    Copy,
+    /// `ceiling` of this binary.
+    Ceiling,
+    /// `tidegate run`.
+    Tidegate,
+}
+
+impl Program {
+    /// All, in the order of the report.
+    pub(super) const ALL: [Self; 3] = [Self::Copy, Self::Ceiling, Self::Tidegate];
+
+    /// In names of topics and in JSON.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Ceiling => "ceiling",
+            Self::Tidegate => "tidegate",
+        }
+    }
+
+    /// How to process what is in the site's input, and no more.
+    pub(super) fn command(self, site: &Site, workshop: &Workshop) -> Result<Command, Error> {
+        let mut command = match self {
+            Self::Copy | Self::Ceiling => {
+                let mut command = Command::new(env::current_exe()?);
+                command.arg(self.name());
+                command
+            }
+            Self::Tidegate => {
+                let mut command = Command::new(&workshop.tidegate);
+                command.args(["run", "--until-end"]);
+                command
+            }
+        };
+        command.arg("--config").arg(&site.config);
+        Ok(command)
+    }
+}
+
+/// As the report calls it.
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Copy => "bare copy",
+            Self::Ceiling => "written by hand",
+            Self::Tidegate => "tidegate",
+        })
+    }
+}

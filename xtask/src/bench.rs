@@ -1,0 +1,70 @@
+//! `cargo xtask bench`: builds, brings up a broker, and has the programs compared.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, ExitCode},
+    thread::sleep,
+    time::Duration,
+};
+
+use crate::{
+    Error,
+    broker::{Broker, VERSION},
+    guard::Guarded,
+    kafka, root,
+};
+
+/// Leaves everything to the benchmark's own binary, which knows Kafka; `args` are its own.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
+    kafka::catch_signals()?;
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.current_dir(root()).args([
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "tidegate",
+        "-p",
+        "tidegate-bench",
+    ]);
+    if !build.status()?.success() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let dir = root().join(format!("target/kafka/bench-{}", std::process::id()));
+    let mut broker = Broker::start(&dir, None)?;
+    eprintln!("kafka at {}, log in {}", broker.address, broker.dir.join("broker.log").display());
+
+    let mut compare = Command::new(release("tidegate-bench"));
+    compare.args(["compare", "--kafka", &broker.address, "--kafka-name", &format!("Apache Kafka {VERSION}")]);
+    if let Some(pid) = broker.java_id() {
+        compare.args(["--kafka-pid", &pid.to_string()]);
+    }
+    compare.arg("--tidegate").arg(release("tidegate")).arg("--dir").arg(broker.dir.join("runs"));
+    compare.arg("--docs").arg(root().join("docs")).args(args);
+    // with the group ends whatever it is measuring
+    let group = "-{pid}";
+    let kill = |signal| ["kill", signal, "--", group];
+    let mut compare = Guarded::spawn(&mut compare, &kill("-TERM"), &kill("-KILL"))?;
+    let status = loop {
+        if let Some(status) = compare.exited()? {
+            break status;
+        }
+        if kafka::interrupted() {
+            return Err("interrupted".into());
+        }
+        broker.check()?;
+        sleep(Duration::from_millis(100));
+    };
+    drop(broker);
+    if status.success() {
+        fs::remove_dir_all(dir)?;
+    }
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+fn release(binary: &str) -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release").join(binary)
+}
