@@ -6,7 +6,8 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
+    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    client::Client,
     consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata},
     producer::Producer as _,
 };
@@ -67,7 +68,7 @@ fn input(settings: &Settings) -> Result<(Input, Progress), Error> {
         .set("fetch.queue.backoff.ms", "5");
     let consumer: BaseConsumer = config.create()?;
     let raw = &settings.topics.raw;
-    consumer.fetch_metadata(Some(&raw.name), TIMEOUT)?;
+    bring_up(consumer.client(), &raw.name)?;
     let mut progress = Progress::default();
     for partition in 0..raw.partitions as i32 {
         let (begin, end) = consumer.fetch_watermarks(&raw.name, partition, TIMEOUT)?;
@@ -93,10 +94,17 @@ fn output(settings: &Settings) -> Result<Output, Error> {
         .set("delivery.report.only.error", "true");
     let topics = [settings.topics.processed.name.as_str(), settings.topics.alerts.name.as_str()];
     let output = Output::new(config.create()?, &topics)?;
-    // without a connection that is up the next call would wait for a timer of 500 ms
-    output.producer().client().fetch_metadata(Some(topics[0]), TIMEOUT)?;
+    bring_up(output.producer().client(), topics[0])?;
     output.producer().init_transactions(TIMEOUT)?;
     Ok(output)
+}
+
+/// Without a connection that is up, what comes next would wait for a timer of 500 ms; the one to a bootstrap
+/// address is dropped after the first answer.
+fn bring_up<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<(), Error> {
+    client.fetch_metadata(Some(topic), TIMEOUT)?;
+    client.fetch_metadata(Some(topic), TIMEOUT)?;
+    Ok(())
 }
 
 fn offsets(topic: &str, offsets: &[i64]) -> Result<TopicPartitionList, Error> {

@@ -22,8 +22,10 @@ use std::{
 
 use rdkafka::{
     Offset, TopicPartitionList,
+    client::Client,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaResult,
     metadata::Metadata,
 };
 use tidegate_core::NextOffset;
@@ -174,6 +176,15 @@ impl Log for KafkaLog {
 fn inquirer(config: &KafkaConfig, stable: bool) -> Result<BaseConsumer<Context>, LogError> {
     BaseConsumer::from_config_and_context(&config.inquiry(stable), Context::unheard())
         .map_err(|error| classify("kafka client", &error))
+}
+
+/// Brings up a connection that lasts. The first answer comes from a bootstrap address, whose connection librdkafka
+/// drops as soon as it knows the brokers by their numbers; to one of those the second goes. Without a connection
+/// that is up, what comes next would wait for a fixed timer of 500 ms.
+fn bring_up(client: &Client<Context>, topic: &str, timeout: Duration) -> KafkaResult<()> {
+    client.fetch_metadata(Some(topic), timeout)?;
+    client.fetch_metadata(Some(topic), timeout)?;
+    Ok(())
 }
 
 /// Ending a client takes up to 100 ms, which nobody needs to wait for.

@@ -11,6 +11,7 @@ use rdkafka::{
 use tidegate_core::{NextOffset, PartitionId, TimestampMs};
 
 use super::{
+    bring_up,
     config::KafkaConfig,
     failure::{by_code, classify, is_missing, is_passing},
     health::{ClientHealth, Clients, Context},
@@ -94,9 +95,7 @@ fn connect(
 ) -> Result<BaseConsumer<Context>, LogError> {
     let consumer = BaseConsumer::from_config_and_context(&config.reader(), Context(Arc::clone(health)))
         .map_err(|error| classify("kafka reader", &error))?;
-    // opens the connection now: the first records would otherwise come half a second later
-    consumer
-        .fetch_metadata(Some(config.topic(topic)), CONNECT_TIMEOUT)
+    bring_up(consumer.client(), config.topic(topic), CONNECT_TIMEOUT)
         .map_err(|error| classify("connecting the reader", &error))?;
     Ok(consumer)
 }

@@ -17,6 +17,7 @@ use rdkafka::{
 use tidegate_core::{NextOffset, PartitionId};
 
 use super::{
+    bring_up,
     config::KafkaConfig,
     failure::{by_code, classify},
     health::{ClientHealth, Clients, Context},
@@ -293,13 +294,10 @@ impl KafkaWriter {
     }
 }
 
-/// Makes a producer the owner of the id. Metadata comes first: without a connection that is up the request
-/// would wait for a fixed timer of 500 ms.
+/// Makes a producer the owner of the id.
 fn take_over(producer: &Producer, config: &KafkaConfig) -> Result<(), LogError> {
     let client = producer.client();
-    client
-        .client()
-        .fetch_metadata(Some(config.topic(Topic::Processed)), REQUEST_TIMEOUT)
+    bring_up(client.client(), config.topic(Topic::Processed), REQUEST_TIMEOUT)
         .map_err(|error| classify("connecting the writer", &error))?;
     client.init_transactions(REQUEST_TIMEOUT).map_err(|error| classify("taking over as the writer", &error))
 }
@@ -321,7 +319,7 @@ impl EpochWriter for KafkaWriter {
         let (group, producer, config) = (&self.group, &self.producer, &self.config);
         let outcome = thread::scope(|scope| {
             // the client that asks for the offsets connects meanwhile; if it cannot, asking will say so
-            scope.spawn(|| group.fetch_metadata(Some(config.topic(Topic::Raw)), REQUEST_TIMEOUT).is_ok());
+            scope.spawn(|| bring_up(group.client(), config.topic(Topic::Raw), REQUEST_TIMEOUT).is_ok());
             take_over(producer, config)
         });
         self.settle(outcome)
