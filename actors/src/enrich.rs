@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::geo::{GeoCache, NULL_FRAGMENT};
-use tidegate_log::{Span, TopicsFacts};
+use tidegate_log::TopicsFacts;
 use tidegate_telemetry::{Metrics, Stage};
 
 use crate::{
@@ -76,9 +76,8 @@ impl EnrichState {
         fail_point!("enrich");
         let batch = Arc::clone(&job.batch);
         let records = &batch.records[job.ticket.piece().records()];
-        let mut builder = OutputBuilder::new(&self.args.topics, Arc::clone(&batch), tally);
-        let value_bytes: usize = records.iter().map(|r| r.value.map_or(0, Span::len) + GEO_BYTES).sum();
-        builder.reserve(records.len(), value_bytes);
+        let mut builder = OutputBuilder::new(&self.args.topics, &batch, tally);
+        builder.reserve(records.len(), records.iter().map(|record| record.size_bytes() + GEO_BYTES).sum());
 
         for (record, verdict) in records.iter().zip(&verdicts) {
             match verdict {

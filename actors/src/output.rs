@@ -1,7 +1,5 @@
 //! Output records: where they go and what they carry.
 
-use std::sync::Arc;
-
 use sha2::{Digest, Sha256};
 use tidegate_core::{
     PartitionId,
@@ -11,8 +9,8 @@ use tidegate_core::{
     splice::splice_geo,
 };
 use tidegate_log::{
-    Headers, Location, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span, Topic, TopicFacts,
-    TopicsFacts, push_header,
+    Headers, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span, Topic, TopicFacts, TopicsFacts,
+    push_header,
 };
 
 use crate::tally::Tally;
@@ -26,18 +24,17 @@ const HEADER_OVERHEAD_BYTES: usize = 10;
 /// Builds the output of one piece of an input batch.
 pub(crate) struct OutputBuilder<'a> {
     topics: &'a TopicsFacts,
-    source: Arc<RecordBatch>,
+    source: &'a RecordBatch,
     output: OutputBatch,
     pub(crate) tally: Tally,
 }
 
 impl<'a> OutputBuilder<'a> {
-    pub(crate) fn new(topics: &'a TopicsFacts, source: Arc<RecordBatch>, tally: Tally) -> Self {
-        let output = OutputBatch { source: Some(Arc::clone(&source)), ..OutputBatch::default() };
-        Self { topics, source, output, tally }
+    pub(crate) fn new(topics: &'a TopicsFacts, source: &'a RecordBatch, tally: Tally) -> Self {
+        Self { topics, source, output: OutputBatch::default(), tally }
     }
 
-    /// Makes room for `records` records whose values have `bytes` bytes.
+    /// Makes room for `records` records of `bytes` bytes in all.
     pub(crate) fn reserve(&mut self, records: usize, bytes: usize) {
         self.output.records.reserve(records);
         self.output.arena.reserve(bytes);
@@ -59,14 +56,17 @@ impl<'a> OutputBuilder<'a> {
             return self.dead_letter(record, Reason::OutputTooLarge, &detail);
         }
         self.tally.forwarded += 1;
+        let partition = self.processed_partition(record);
+        let (key, headers) = (record.key.map(|key| self.carry(key)), self.carry(record.headers));
+        let timestamp = record.timestamp;
+        let value = Some(value);
         self.output.records.push(OutputRecord {
             topic: Topic::Processed,
-            partition: self.processed_partition(record),
-            timestamp: record.timestamp,
-            key: record.key.map(Location::Source),
-            value: Some(Location::Own(value)),
-            headers: carried(record.headers),
-            added_headers: None,
+            partition,
+            timestamp,
+            key,
+            value,
+            headers,
         });
     }
 
@@ -82,16 +82,17 @@ impl<'a> OutputBuilder<'a> {
             push_header(&mut added, name.as_bytes(), Some(value.as_bytes()));
         }
         let (key, value, headers) = self.fit_dead_letter(record, &mut added);
-        let added = Span::push(&mut self.output.arena, &added);
+        let (key, value) = (key.map(|key| self.carry(key)), value.map(|value| self.carry(value)));
+        let start = self.carry(headers).start;
+        let end = Span::push(&mut self.output.arena, &added).end;
         let dead_letters = self.facts(Topic::DeadLetters);
         self.output.records.push(OutputRecord {
             topic: Topic::DeadLetters,
             partition: partition.0 % dead_letters.partitions,
             timestamp: record.timestamp,
-            key: key.map(Location::Source),
-            value: value.map(Location::Source),
-            headers: carried(headers),
-            added_headers: Some(Location::Own(added)),
+            key,
+            value,
+            headers: Span { start, end },
         });
     }
 
@@ -126,6 +127,11 @@ impl<'a> OutputBuilder<'a> {
         } else {
             (None, value, no_headers)
         }
+    }
+
+    /// Copies bytes of the input, which is freed while the output waits to be written.
+    fn carry(&mut self, span: Span) -> Span {
+        Span::push(&mut self.output.arena, span.of(&self.source.arena))
     }
 
     pub(crate) fn finish(self) -> (OutputBatch, Tally) {
@@ -164,10 +170,6 @@ fn headers_size_bytes(encoded: &[u8]) -> usize {
         .sum()
 }
 
-fn carried(headers: Span) -> Option<Location> {
-    (!headers.is_empty()).then_some(Location::Source(headers))
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -183,7 +185,7 @@ mod tests {
         [facts(12), facts(processed_partitions), facts(3), facts(3), facts(12)]
     }
 
-    fn batch(key: Option<&[u8]>, value: &[u8]) -> Arc<RecordBatch> {
+    fn batch(key: Option<&[u8]>, value: &[u8]) -> RecordBatch {
         let mut arena = Vec::new();
         let record = RecordMeta {
             offset: 7,
@@ -192,19 +194,18 @@ mod tests {
             value: Some(Span::push(&mut arena, value)),
             headers: Span::EMPTY,
         };
-        Arc::new(RecordBatch { partition: PartitionId(5), arena, records: vec![record] })
+        RecordBatch { partition: PartitionId(5), arena, records: vec![record] }
     }
 
-    fn forward(topics: &TopicsFacts, batch: &Arc<RecordBatch>) -> OutputBatch {
-        let mut builder = OutputBuilder::new(topics, Arc::clone(batch), Tally::default());
+    fn forward(topics: &TopicsFacts, batch: &RecordBatch) -> OutputBatch {
+        let mut builder = OutputBuilder::new(topics, batch, Tally::default());
         let at = batch.records[0].value.map_or(0, Span::len) as u32 - 1;
         builder.forward(&batch.records[0], &GeoSlot::Append { at }, b"null");
         builder.finish().0
     }
 
     fn header(output: &OutputBatch, name: &str) -> Option<String> {
-        let headers = output.records[0].added_headers.map(|location| output.bytes(location))?;
-        Headers(headers)
+        Headers(output.bytes(output.records[0].headers))
             .into_iter()
             .find(|(found, _)| *found == name.as_bytes())
             .and_then(|(_, value)| value.map(|value| String::from_utf8_lossy(value).into_owned()))

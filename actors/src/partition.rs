@@ -153,7 +153,7 @@ impl PartitionState {
         let record = &batch.records[piece.first as usize];
         let partition = self.args.partition;
         tracing::error!(%partition, offset = record.offset, "record crashed its workers, moved to the dead letters");
-        let mut builder = OutputBuilder::new(&self.args.topics, Arc::clone(batch), Tally::default());
+        let mut builder = OutputBuilder::new(&self.args.topics, batch, Tally::default());
         builder.dead_letter(record, Reason::ProcessingFailed, "processing crashed repeatedly on this record");
         let (output, tally) = builder.finish();
         Some(Processed { output, counted: Vec::new(), tally, highest: None })

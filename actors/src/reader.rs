@@ -36,7 +36,7 @@ const POLL_RECORDS: usize = 2000;
 const BATCH_RECORDS: usize = 1000;
 const BATCH_BYTES: usize = 512 << 10;
 /// Longest wait for records, and so for a command, while nothing comes.
-const POLL_TIMEOUT: Duration = Duration::from_millis(10);
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// How often to look whether the budget has room again.
 const BACK_PRESSURE_POLL: Duration = Duration::from_millis(1);
 const LAG_EVERY: Duration = Duration::from_secs(1);
@@ -243,7 +243,8 @@ impl Intake {
     }
 
     fn hand_on(&mut self, partition: usize) {
-        let batch = std::mem::replace(&mut self.open[partition], empty_batch(PartitionId(partition as u32)));
+        let next = empty_batch_like(&self.open[partition]);
+        let batch = std::mem::replace(&mut self.open[partition], next);
         self.route.credits.spend(batch.size_bytes());
         // if the actor is gone, the generation is over
         let _ = self.route.partitions[partition].cast(PartitionMsg::Batch(batch));
@@ -278,4 +279,14 @@ impl RecordSink for Intake {
 
 fn empty_batch(partition: PartitionId) -> RecordBatch {
     RecordBatch { partition, arena: Vec::new(), records: Vec::new() }
+}
+
+/// Room for about as much as `last` has, so that filling it copies nothing.
+fn empty_batch_like(last: &RecordBatch) -> RecordBatch {
+    let room = |len| len + len / 8;
+    RecordBatch {
+        partition: last.partition,
+        arena: Vec::with_capacity(room(last.arena.len())),
+        records: Vec::with_capacity(room(last.records.len())),
+    }
 }

@@ -230,10 +230,16 @@ impl SupervisorState {
         if let Some(part) = part {
             self.shared.metrics.restarts(actor_kind(part)).add(1);
         }
+        if let Stage::Draining(live) = &self.stage {
+            let ending = if self.is_at_end(live) {
+                // all that was to be done is committed
+                Ending::EndReached
+            } else {
+                Ending::Failed(format!("{cause}; what was in flight will be read again"))
+            };
+            return self.end(ending);
+        }
         match response {
-            _ if matches!(self.stage, Stage::Draining(_)) => {
-                self.end(Ending::Failed(format!("{cause}; what was in flight will be read again")));
-            }
             Response::Exit | Response::ReplaceWorker => self.end(Ending::Failed(cause)),
             Response::NewGeneration { rollback, spends } => {
                 if !spends || self.spend(cause.clone()) {
@@ -401,9 +407,12 @@ impl SupervisorState {
     async fn drained(&mut self) {
         if let Stage::Draining(live) = std::mem::replace(&mut self.stage, Stage::Ended) {
             live.end().await;
-            let at_end = self.until_end.as_ref().is_some_and(|until| until.is_reached(&live.positions));
-            self.end(if at_end { Ending::EndReached } else { Ending::Clean });
+            self.end(if self.is_at_end(&live) { Ending::EndReached } else { Ending::Clean });
         }
+    }
+
+    fn is_at_end(&self, live: &Live) -> bool {
+        self.until_end.as_ref().is_some_and(|until_end| until_end.is_reached(&live.positions))
     }
 
     fn end(&mut self, ending: Ending) {

@@ -14,7 +14,7 @@ use tidegate_core::{
     watermark::{PartitionMark, PipelineWatermark},
     window::{EpochDelta, StateChange, WindowKey, Windows},
 };
-use tidegate_log::{Location, OutputBatch, OutputRecord, Span, Topic, TopicsFacts};
+use tidegate_log::{OutputBatch, OutputRecord, Span, Topic, TopicsFacts};
 use tidegate_state::{encode_key, encode_value};
 use tidegate_telemetry::{Metrics, Stage};
 
@@ -160,7 +160,7 @@ impl WindowActorState {
     }
 }
 
-/// A record whose bytes are all in the batch's own arena.
+/// A record without headers.
 pub(crate) fn own_record(
     topic: Topic,
     partition: u32,
@@ -168,13 +168,5 @@ pub(crate) fn own_record(
     key: Span,
     value: Option<Span>,
 ) -> OutputRecord {
-    OutputRecord {
-        topic,
-        partition,
-        timestamp,
-        key: Some(Location::Own(key)),
-        value: value.map(Location::Own),
-        headers: None,
-        added_headers: None,
-    }
+    OutputRecord { topic, partition, timestamp, key: Some(key), value, headers: Span::EMPTY }
 }

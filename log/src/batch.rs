@@ -1,7 +1,5 @@
 //! Records in bulk: many records, one arena of bytes.
 
-use std::sync::Arc;
-
 use tidegate_core::{PartitionId, TimestampMs};
 
 use crate::Topic;
@@ -60,6 +58,14 @@ pub struct RecordMeta {
     pub headers: Span,
 }
 
+impl RecordMeta {
+    /// Bytes of key, value and headers.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.key.map_or(0, Span::len) + self.value.map_or(0, Span::len) + self.headers.len()
+    }
+}
+
 /// Records of one input partition in offset order.
 #[derive(Debug)]
 pub struct RecordBatch {
@@ -79,15 +85,6 @@ impl RecordBatch {
     }
 }
 
-/// Which of an [`OutputBatch`]'s two arenas holds some bytes.
-#[derive(Debug, Clone, Copy)]
-pub enum Location {
-    /// The arena of the input batch.
-    Source(Span),
-    /// The batch's own arena.
-    Own(Span),
-}
-
 /// One record to write.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputRecord {
@@ -98,34 +95,27 @@ pub struct OutputRecord {
     /// Kafka timestamp it gets.
     pub timestamp: TimestampMs,
     /// The key, if any.
-    pub key: Option<Location>,
+    pub key: Option<Span>,
     /// The value; `None` writes a tombstone.
-    pub value: Option<Location>,
-    /// Headers carried over from the input, encoded.
-    pub headers: Option<Location>,
-    /// Headers added behind them, encoded.
-    pub added_headers: Option<Location>,
+    pub value: Option<Span>,
+    /// Encoded headers, see [`Headers`]; empty if there are none.
+    pub headers: Span,
 }
 
-/// Records to write. Keys, headers and untouched values stay in the input batch; only what is new is in `arena`.
+/// Records to write.
 #[derive(Debug, Default)]
 pub struct OutputBatch {
-    /// The input batch that [`Location::Source`] points into.
-    pub source: Option<Arc<RecordBatch>>,
-    /// Bytes that [`Location::Own`] points into.
+    /// Bytes of keys, values and headers.
     pub arena: Vec<u8>,
     /// The records, in the order they are to be written.
     pub records: Vec<OutputRecord>,
 }
 
 impl OutputBatch {
-    /// The bytes at `location`.
+    /// The bytes at `span`.
     #[must_use]
-    pub fn bytes(&self, location: Location) -> &[u8] {
-        match location {
-            Location::Own(span) => span.of(&self.arena),
-            Location::Source(span) => self.source.as_ref().map_or(&[], |source| span.of(&source.arena)),
-        }
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        span.of(&self.arena)
     }
 }
 

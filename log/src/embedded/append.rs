@@ -38,7 +38,7 @@ impl NewRecord {
             timestamp: self.timestamp,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
-            headers: [&self.headers, &[]],
+            headers: &self.headers,
         }
     }
 }

@@ -27,14 +27,14 @@ pub(super) struct ChunkRecord<'a> {
     pub(super) timestamp: TimestampMs,
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
-    /// Encoded headers, in two pieces.
-    pub(super) headers: [&'a [u8]; 2],
+    /// Encoded headers.
+    pub(super) headers: &'a [u8],
 }
 
 impl ChunkRecord<'_> {
     pub(super) fn size(&self) -> usize {
-        let headers = self.headers[0].len() + self.headers[1].len();
-        RECORD_HEADER + self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        RECORD_HEADER + len(self.key) + len(self.value) + self.headers.len()
     }
 }
 
@@ -78,13 +78,12 @@ impl Packer {
             self.highest = i64::MIN;
         }
         let len = |bytes: Option<&[u8]>| bytes.map_or(NULL, |bytes| bytes.len() as u32);
-        let headers = (record.headers[0].len() + record.headers[1].len()) as u32;
         open.bytes.extend_from_slice(&delta.to_le_bytes());
         open.bytes.extend_from_slice(&record.timestamp.0.to_le_bytes());
-        for len in [len(record.key), len(record.value), headers] {
+        for len in [len(record.key), len(record.value), len(Some(record.headers))] {
             open.bytes.extend_from_slice(&len.to_le_bytes());
         }
-        for bytes in [record.key, record.value, Some(record.headers[0]), Some(record.headers[1])] {
+        for bytes in [record.key, record.value, Some(record.headers)] {
             open.bytes.extend_from_slice(bytes.unwrap_or_default());
         }
         open.records += 1;
@@ -150,7 +149,7 @@ impl<'a> StoredRecord<'a> {
     /// The same record, to be packed again.
     pub(super) fn as_new(&self) -> ChunkRecord<'a> {
         let Self { timestamp, key, value, headers, .. } = *self;
-        ChunkRecord { timestamp, key, value, headers: [headers, &[]] }
+        ChunkRecord { timestamp, key, value, headers }
     }
 }
 
@@ -223,7 +222,7 @@ mod tests {
     use super::*;
 
     fn record<'a>(timestamp: i64, key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> ChunkRecord<'a> {
-        ChunkRecord { timestamp: TimestampMs(timestamp), key, value, headers: [b"he", b"ad"] }
+        ChunkRecord { timestamp: TimestampMs(timestamp), key, value, headers: b"head" }
     }
 
     #[test]

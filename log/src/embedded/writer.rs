@@ -62,12 +62,12 @@ impl EmbeddedWriter {
     }
 
     fn pack(&mut self, batch: &OutputBatch, record: &OutputRecord) -> Result<(), LogError> {
-        let bytes = |location| batch.bytes(location);
+        let bytes = |span| batch.bytes(span);
         let packed = ChunkRecord {
             timestamp: record.timestamp,
             key: record.key.map(bytes),
             value: record.value.map(bytes),
-            headers: [record.headers, record.added_headers].map(|headers| headers.map_or(&[][..], bytes)),
+            headers: bytes(record.headers),
         };
         let topic = record.topic as usize;
         if packed.size() > MAX_RECORD || record.partition >= self.partitions[topic] {

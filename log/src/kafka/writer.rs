@@ -24,8 +24,8 @@ use super::{
     native::{self, Producer, Record},
 };
 use crate::{
-    CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, InputProgress, LogError, OutputBatch, Topic,
-    TopicsFacts,
+    CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Headers, InputProgress, LogError, OutputBatch,
+    Topic, TopicsFacts,
 };
 
 /// How long a new client may take to find the broker, and how long one request may take before the caller hears
@@ -357,15 +357,13 @@ impl EpochWriter for KafkaWriter {
         }
         let appended = self.open().and_then(|()| {
             batch.records.iter().try_for_each(|record| {
-                let headers =
-                    |location: Option<_>| location.map_or(&[][..], |location| batch.bytes(location));
                 let native = Record {
                     partition: record.partition as i32,
                     // librdkafka takes 0 for "now": the first millisecond of 1970 becomes the second
                     timestamp: if record.timestamp.0 == 0 { 1 } else { record.timestamp.0 },
-                    key: record.key.map(|location| batch.bytes(location)),
-                    value: record.value.map(|location| batch.bytes(location)),
-                    headers: [headers(record.headers), headers(record.added_headers)],
+                    key: record.key.map(|span| batch.bytes(span)),
+                    value: record.value.map(|span| batch.bytes(span)),
+                    headers: Headers(batch.bytes(record.headers)),
                 };
                 self.send(record.topic as usize, &native)
             })

@@ -36,8 +36,8 @@ pub(in crate::kafka) struct Record<'a> {
     pub(in crate::kafka) timestamp: i64,
     pub(in crate::kafka) key: Option<&'a [u8]>,
     pub(in crate::kafka) value: Option<&'a [u8]>,
-    /// Encoded headers, one behind the other.
-    pub(in crate::kafka) headers: [&'a [u8]; 2],
+    /// Encoded.
+    pub(in crate::kafka) headers: Headers<'a>,
 }
 
 /// How long the thread that serves a producer's events waits at a time. The wrapper's wait spins for its last
@@ -160,14 +160,14 @@ fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
 }
 
-fn native_headers(encoded: [&[u8]; 2]) -> *mut rd_kafka_headers_t {
-    if encoded.iter().all(|part| part.is_empty()) {
+fn native_headers(encoded: Headers<'_>) -> *mut rd_kafka_headers_t {
+    if encoded.0.is_empty() {
         return ptr::null_mut();
     }
     // SAFETY: names and values are copied; a null value is a header without one
     unsafe {
         let headers = sys::rd_kafka_headers_new(8);
-        for (name, value) in encoded.into_iter().flat_map(Headers) {
+        for (name, value) in encoded {
             let (value, len) = raw(value);
             sys::rd_kafka_header_add(headers, name.as_ptr().cast(), name.len() as isize, value, len as isize);
         }
