@@ -22,8 +22,8 @@ pub(super) const RUNNING: &str = "pipeline running";
 pub(super) const RECOVERED: &str = "\"recovered\"";
 /// The first output of a generation is with the writer.
 pub(super) const OUTPUT_FLOWS: &str = "output flows";
-/// What Rust says of a panic before anything else happens.
-pub(super) const PANICKED: &str = "panicked at";
+/// What the log says of a panic, before anything else happens.
+pub(super) const PANICKED: &str = "\"panic: ";
 
 /// A line of the log, and when it came.
 pub(super) struct Line {
