@@ -153,13 +153,18 @@ fn send(producer: &ThreadedProducer<Acks>, prefix: &str, count: usize) -> Result
             event(producer, &format!("{prefix}{number}"), THRESHOLD, number, *timestamp_ms)?;
         } else {
             // one time for all, so that they are in the same window
-            *timestamp_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+            *timestamp_ms = now_ms()?;
             for user in 0..THRESHOLD {
                 event(producer, &format!("{prefix}{number}"), user, UNMEASURED, *timestamp_ms)?;
             }
         }
     }
     Ok(())
+}
+
+#[allow(clippy::disallowed_methods, reason = "event time of live traffic is the wall clock")]
+fn now_ms() -> Result<i64, Error> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
 }
 
 fn event(
