@@ -25,6 +25,12 @@ usage: cargo xtask COMMAND
   bench [--events N] [--rounds N] [--json]
                        bring up a Kafka and measure the release build beside the same work written by
                        hand; a run of the default size writes docs/benchmarks.md and .svg
+  bench latency [--alerts N] [--rates N,...] [--json]
+                       from the event that crosses a threshold to its alert, under live load
+  bench checkpoint [--events N] [--rounds N] [--json]
+                       throughput by checkpoint.interval
+  bench recovery [--times N] [--rate N] [--json]
+                       from panics and kill -9 to work again, under live load
   docs [--check]       write the generated documents, or only check that they are current
 
 environment: TIDEGATE_TEST_KAFKA=HOST:PORT makes `test` use this broker instead of starting one";

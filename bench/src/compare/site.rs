@@ -3,6 +3,7 @@
 use std::{
     fs,
     fs::File,
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -18,7 +19,8 @@ use tidegate_core::mmdb_writer::sample_city_database;
 
 use crate::Error;
 
-const RAW_TOPIC: &str = "raw-events";
+/// The input of all sites.
+pub(super) const RAW_TOPIC: &str = "raw-events";
 /// The roles of the topics in the configuration; the first one is the input.
 const ROLES: [&str; 5] = ["raw", "processed", "alerts", "dead_letters", "state"];
 /// When the geo database says it was built: any time will do.
@@ -46,6 +48,11 @@ impl Site {
     /// The name of the topic of this role.
     pub(super) fn topic(&self, role: &str) -> String {
         format!("{}.{role}", self.name)
+    }
+
+    /// Adds to the configuration.
+    pub(super) fn configure(&self, toml: &str) -> Result<(), Error> {
+        Ok(File::options().append(true).open(&self.config)?.write_all(toml.as_bytes())?)
     }
 }
 
@@ -97,7 +104,8 @@ impl Workshop {
         text
     }
 
-    fn tidegate(&self, args: &[&str], site: &Site) -> Command {
+    /// A command of the product with the site's configuration.
+    pub(super) fn tidegate(&self, args: &[&str], site: &Site) -> Command {
         let mut command = Command::new(&self.tidegate);
         command.args(args).arg("--config").arg(&site.config);
         command
@@ -124,7 +132,8 @@ pub(super) fn log_into(command: &mut Command, site: &Site) -> Result<(), Error> 
     Ok(())
 }
 
-fn finish(command: &mut Command, site: &Site) -> Result<(), Error> {
+/// Runs a command to its end, which has to be a good one.
+pub(super) fn finish(command: &mut Command, site: &Site) -> Result<(), Error> {
     log_into(command, site)?;
     let status = command.status()?;
     if status.success() {
