@@ -6,6 +6,7 @@ mod bench;
 mod broker;
 mod docs;
 mod guard;
+mod instructions;
 mod kafka;
 mod test;
 
@@ -25,6 +26,9 @@ usage: cargo xtask COMMAND
   bench [--events N] [--rounds N] [--json]
                        bring up a Kafka and measure the release build beside the same work written by
                        hand; a run of the default size writes docs/benchmarks.md and .svg
+  instructions [--check|--write]
+                       count the instructions of the hot path under callgrind and compare them with
+                       bench/instructions/baseline.txt: --check fails on more than 5 % above it
   docs [--check]       write the generated documents, or only check that they are current
 
 environment: TIDEGATE_TEST_KAFKA=HOST:PORT makes `test` use this broker instead of starting one";
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
         "kafka" => kafka::run(&args),
         "test" => test::run(&args),
         "bench" => bench::run(&args),
+        "instructions" => instructions::run(&args),
         "docs" => docs::run(&args),
         "" | "-h" | "--help" | "help" => {
             println!("{USAGE}");
