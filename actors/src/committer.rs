@@ -65,6 +65,8 @@ pub(crate) struct CommitterState {
     early: VecDeque<Output>,
     committing: Option<Committing>,
     last_commit: Instant,
+    /// Output of this generation has come.
+    flows: bool,
 }
 
 struct Output {
@@ -140,6 +142,7 @@ impl Actor for Committer {
             early: VecDeque::new(),
             committing: None,
             last_commit: Instant::now(),
+            flows: false,
         })
     }
 
@@ -152,6 +155,10 @@ impl Actor for Committer {
         fail_point!("committer");
         match message {
             CommitterMsg::Output { epoch, partition, output, tally, bytes } => {
+                if !std::mem::replace(&mut state.flows, true) {
+                    // with "pipeline failed" it tells how long nothing was processed
+                    tracing::info!(generation = %state.args.generation, "output flows");
+                }
                 let output = Output { partition, output, tally, bytes };
                 if epoch == state.open.epoch {
                     state.take_output(output);

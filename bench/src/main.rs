@@ -44,6 +44,14 @@ enum Command {
     Ceiling(Job),
     /// Measure both and `tidegate run` side by side
     Compare(compare::Args),
+    /// Measure from the crossing of a threshold to its alert, under live load
+    Latency(compare::LatencyArgs),
+    /// Measure the throughput with checkpoints more and less often
+    Checkpoint(compare::CheckpointArgs),
+    /// Measure what an event costs with more partitions, services, rules and bytes, and longer windows
+    Growth(compare::GrowthArgs),
+    /// Measure from failures to work again, under live load
+    Recovery(compare::RecoveryArgs),
 }
 
 /// What to do: the configuration that `tidegate run` would take.
@@ -65,6 +73,10 @@ fn main() -> ExitCode {
         Command::Copy(job) => job.settings().and_then(|settings| copy::run(&settings)).and_then(show),
         Command::Ceiling(job) => job.settings().and_then(|settings| ceiling::run(&settings)).and_then(show),
         Command::Compare(args) => compare::run(&args),
+        Command::Latency(args) => compare::latency(&args),
+        Command::Checkpoint(args) => compare::checkpoint(&args),
+        Command::Growth(args) => compare::growth(&args),
+        Command::Recovery(args) => compare::recovery(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

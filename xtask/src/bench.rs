@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds, brings up a broker, and has the programs compared.
+//! `cargo xtask bench`: builds, brings up a broker, and has the programs measured.
 
 use std::{
     env, fs,
@@ -15,40 +15,42 @@ use crate::{
     kafka, root,
 };
 
+/// What can be measured beside the comparison, which is measured when none of these is named.
+const KINDS: [&str; 4] = ["latency", "checkpoint", "growth", "recovery"];
+
 /// Leaves everything to the benchmark's own binary, which knows Kafka; `args` are its own.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     kafka::catch_signals()?;
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.current_dir(root()).args([
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "tidegate",
-        "-p",
-        "tidegate-bench",
-    ]);
-    if !build.status()?.success() {
-        return Ok(ExitCode::FAILURE);
+    let (kind, args) = match args.split_first() {
+        Some((kind, rest)) if KINDS.contains(&kind.as_str()) => (kind.as_str(), rest),
+        _ => ("compare", args),
+    };
+    if kind == "recovery" {
+        build(&["--features", "tidegate/failpoints"])?;
+        // the next build puts the real one in its place
+        fs::copy(release("tidegate"), release("tidegate-failpoints"))?;
     }
+    build(&[])?;
     let dir = root().join(format!("target/kafka/bench-{}", std::process::id()));
     let mut broker = Broker::start(&dir, None)?;
     eprintln!("kafka at {}, log in {}", broker.address, broker.dir.join("broker.log").display());
 
-    let mut compare = Command::new(release("tidegate-bench"));
-    compare.args(["compare", "--kafka", &broker.address, "--kafka-name", &format!("Apache Kafka {VERSION}")]);
+    let mut bench = Command::new(release("tidegate-bench"));
+    bench.args([kind, "--kafka", &broker.address, "--kafka-name", &format!("Apache Kafka {VERSION}")]);
     if let Some(pid) = broker.java_id() {
-        compare.args(["--kafka-pid", &pid.to_string()]);
+        bench.args(["--kafka-pid", &pid.to_string()]);
     }
-    compare.arg("--tidegate").arg(release("tidegate")).arg("--dir").arg(broker.dir.join("runs"));
-    compare.arg("--docs").arg(root().join("docs")).args(args);
+    bench.arg("--tidegate").arg(release("tidegate")).arg("--dir").arg(broker.dir.join("runs"));
+    if kind == "recovery" {
+        bench.arg("--tidegate-failpoints").arg(release("tidegate-failpoints"));
+    }
+    bench.arg("--docs").arg(root().join("docs")).args(args);
     // with the group ends whatever it is measuring
     let group = "-{pid}";
     let kill = |signal| ["kill", signal, "--", group];
-    let mut compare = Guarded::spawn(&mut compare, &kill("-TERM"), &kill("-KILL"))?;
+    let mut bench = Guarded::spawn(&mut bench, &kill("-TERM"), &kill("-KILL"))?;
     let status = loop {
-        if let Some(status) = compare.exited()? {
+        if let Some(status) = bench.exited()? {
             break status;
         }
         if kafka::interrupted() {
@@ -62,6 +64,16 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
         fs::remove_dir_all(dir)?;
     }
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+fn build(args: &[&str]) -> Result<(), Error> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build
+        .current_dir(root())
+        .args(["build", "--release", "--locked", "-p", "tidegate", "-p", "tidegate-bench"])
+        .args(args);
+    if build.status()?.success() { Ok(()) } else { Err("the build failed".into()) }
 }
 
 fn release(binary: &str) -> PathBuf {

@@ -26,6 +26,14 @@ usage: cargo xtask COMMAND
   bench [--events N] [--rounds N] [--json]
                        bring up a Kafka and measure the release build beside the same work written by
                        hand; a run of the default size writes docs/benchmarks.md and .svg
+  bench latency [--alerts N] [--rates N,...] [--json]
+                       from the event that crosses a threshold to its alert, under live load
+  bench checkpoint [--events N] [--rounds N] [--json]
+                       throughput by checkpoint.interval
+  bench growth [--events N] [--rounds N] [--json]
+                       cost of an event by number of partitions, services and rules, by size and window
+  bench recovery [--times N] [--rate N] [--json]
+                       from panics and kill -9 to work again, under live load
   instructions [--check|--write]
                        count the instructions of the hot path under callgrind and compare them with
                        bench/instructions/baseline.txt: --check fails on more than 5 % above it

@@ -2,6 +2,8 @@
 
 use std::{fs, thread};
 
+use serde_json::{Value, json};
+
 use super::process::total_memory_bytes;
 
 /// A machine, without a word about whose it is.
@@ -21,5 +23,20 @@ impl Machine {
             cpu: model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned()),
             memory_bytes: total_memory_bytes().unwrap_or_default(),
         }
+    }
+
+    /// One sentence on the surroundings of figures, for people.
+    pub(super) fn line(&self, kafka: &str) -> String {
+        format!(
+            "{} cores ({}), {:.0} GiB, with the broker ({kafka}) on them too; librdkafka {}.",
+            self.cores,
+            self.cpu,
+            self.memory_bytes as f64 / f64::from(1 << 30),
+            rdkafka::util::get_rdkafka_version().1,
+        )
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({ "cores": self.cores, "cpu": self.cpu, "memory_bytes": self.memory_bytes })
     }
 }

@@ -1,20 +1,31 @@
 //! Runs the programs in turn on one input, checks that their outputs are equal, and reports.
 
+mod checkpoint;
+mod daemon;
 mod digest;
+mod growth;
+mod latency;
 mod machine;
 mod page;
 mod plot;
 mod process;
 mod program;
+mod recovery;
 mod report;
 mod run;
 mod site;
 mod stats;
+mod traffic;
 mod visible;
 
 use std::path::PathBuf;
 
-pub(crate) use self::stats::Spread;
+use serde_json::Value;
+
+pub(crate) use self::{
+    checkpoint::Args as CheckpointArgs, growth::Args as GrowthArgs, latency::Args as LatencyArgs,
+    recovery::Args as RecoveryArgs, stats::Spread,
+};
 use self::{
     digest::Digest,
     machine::Machine,
@@ -29,9 +40,9 @@ use crate::{Error, print};
 const EVENTS_FOR_DOCS: u64 = 3_000_000;
 const ROUNDS_FOR_DOCS: usize = 3;
 
-/// Arguments of `compare`.
+/// What all benchmarks with a broker need.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Place {
     /// Address of a broker that has nothing else to do
     #[arg(long, value_name = "HOST:PORT")]
     kafka: String,
@@ -47,22 +58,64 @@ pub(crate) struct Args {
     /// For configurations, logs and state
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Where benchmarks.md is, to be written if enough was measured
+    #[arg(long, value_name = "DIR")]
+    docs: Option<PathBuf>,
+}
+
+impl Place {
+    fn workshop(&self) -> Result<Workshop, Error> {
+        Workshop::open(&self.dir, &self.kafka, &self.tidegate)
+    }
+
+    /// Prints the figures, and writes them to their place in the documentation if they are `enough` for that.
+    fn publish(
+        &self,
+        command: &str,
+        text: &str,
+        markdown: &str,
+        json: &Value,
+        enough: bool,
+    ) -> Result<(), Error> {
+        print(&if self.json { format!("{json:#}\n") } else { text.to_owned() })?;
+        match &self.docs {
+            Some(docs) if enough => page::write_section(docs, command, markdown),
+            Some(_) => {
+                eprintln!("not written to the documentation: that takes a run of the default size");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    place: Place,
     /// Events in the input
     #[arg(long, value_name = "N", default_value_t = EVENTS_FOR_DOCS)]
     events: u64,
     /// How often each program runs
     #[arg(long, value_name = "N", default_value_t = ROUNDS_FOR_DOCS)]
     rounds: usize,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
-    /// Where benchmarks.md and benchmarks.svg are to be written, if there were events and rounds enough
-    #[arg(long, value_name = "DIR")]
-    docs: Option<PathBuf>,
 }
 
+/// Measures what costs a commit more or less often.
+pub(crate) use self::checkpoint::run as checkpoint;
+/// Measures how the cost of an event grows.
+pub(crate) use self::growth::run as growth;
+/// Measures from the crossing of a threshold to its alert.
+pub(crate) use self::latency::run as latency;
+/// Measures from a failure to work again.
+pub(crate) use self::recovery::run as recovery;
+
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
-    let workshop = Workshop::open(&args.dir, &args.kafka, &args.tidegate)?;
+    let workshop = args.place.workshop()?;
     eprintln!("writing {} events", args.events);
     workshop.load(args.events)?;
     let mut bench = Bench { args, workshop, expected: None, runs: Vec::new(), idle: None };
@@ -75,13 +128,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     }
     let report = Report {
         machine: Machine::here(),
-        kafka: args.kafka_name.clone(),
+        kafka: args.place.kafka_name.clone(),
         events: args.events,
         runs: bench.runs,
         idle: bench.idle,
     };
-    print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })?;
-    match &args.docs {
+    print(&if args.place.json { format!("{:#}\n", report.json()) } else { report.text() })?;
+    match &args.place.docs {
         Some(docs) if args.events >= EVENTS_FOR_DOCS && args.rounds >= ROUNDS_FOR_DOCS => {
             page::write(docs, &report)
         }
@@ -108,15 +161,16 @@ impl Bench<'_> {
     /// The broker's JVM compiles its code while it first works: that is no program's fault.
     fn warm_up(&self) -> Result<(), Error> {
         let site = self.workshop.site("warm-up")?;
-        measure(&site, Program::Copy, &self.workshop, self.args.kafka_pid)?;
+        measure(&site, Program::Copy, &self.workshop, self.args.place.kafka_pid)?;
         self.workshop.remove(&site)
     }
 
     fn run(&mut self, program: Program, round: usize) -> Result<(), Error> {
         let site = self.workshop.site(&format!("{}-{round}", program.name()))?;
-        let figures = measure(&site, program, &self.workshop, self.args.kafka_pid).map_err(|error| {
-            format!("{program}, round {}: {error}; see {}", round + 1, site.log.display())
-        })?;
+        let figures =
+            measure(&site, program, &self.workshop, self.args.place.kafka_pid).map_err(|error| {
+                format!("{program}, round {}: {error}; see {}", round + 1, site.log.display())
+            })?;
         self.check(program, &site)?;
         if program == Program::Tidegate && round + 1 == self.args.rounds {
             self.idle = Some(measure_idle(&site, &self.workshop)?);
@@ -129,7 +183,7 @@ impl Bench<'_> {
 
     /// A figure counts only if the output is right.
     fn check(&mut self, program: Program, site: &Site) -> Result<(), Error> {
-        let found = Digest::of(&self.args.kafka, site)?;
+        let found = Digest::of(&self.args.place.kafka, site)?;
         if program == Program::Copy {
             let copied = found.records();
             return if copied == self.args.events {

@@ -5,27 +5,37 @@ use std::{fs, path::Path};
 use super::{plot, report::Report};
 use crate::Error;
 
-const BEGIN: &str = "<!-- figures: written by `cargo xtask bench` -->\n";
 const END: &str = "<!-- end of figures -->\n";
 
-/// Writes the figures into the page, and the plot beside it.
+/// The benchmark's figures and its plot.
 pub(super) fn write(docs: &Path, report: &Report) -> Result<(), Error> {
+    write_section(docs, "cargo xtask bench", &report.markdown())?;
+    fs::write(docs.join("benchmarks.svg"), plot::svg(report))?;
+    Ok(())
+}
+
+/// Writes what `command` measured to its place in the page.
+pub(super) fn write_section(docs: &Path, command: &str, text: &str) -> Result<(), Error> {
     let path = docs.join("benchmarks.md");
     let page = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let page = replace(&page, &report.markdown()).ok_or_else(|| {
-        format!("{} has no place for the figures; put back {BEGIN:?} and {END:?}", path.display())
+    let begin = begin(command);
+    let page = replace(&page, &begin, text).ok_or_else(|| {
+        format!("{} has no place for the figures; put back {begin:?} and {END:?}", path.display())
     })?;
     fs::write(&path, page)?;
-    fs::write(docs.join("benchmarks.svg"), plot::svg(report))?;
     eprintln!("written: {}", path.display());
     Ok(())
 }
 
+fn begin(command: &str) -> String {
+    format!("<!-- figures: written by `{command}` -->\n")
+}
+
 /// The page with another text between its markers.
-fn replace(page: &str, text: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
+fn replace(page: &str, begin: &str, text: &str) -> Option<String> {
+    let (before, rest) = page.split_once(begin)?;
     let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{text}\n{END}{after}"))
+    Some(format!("{before}{begin}\n{text}\n{END}{after}"))
 }
 
 #[cfg(test)]
@@ -36,10 +46,11 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_markers_changes_and_writing_twice_is_writing_once() {
-        let page = format!("# Title\n\n{BEGIN}old\n{END}\nmore\n");
-        let once = replace(&page, "new\n").unwrap();
-        assert_eq!(once, format!("# Title\n\n{BEGIN}\nnew\n\n{END}\nmore\n"));
-        assert_eq!(replace(&once, "new\n").unwrap(), once);
-        assert_eq!(replace("no markers", "new"), None);
+        let (first, second) = (begin("first"), begin("second"));
+        let page = format!("# Title\n\n{first}old\n{END}\nmore\n\n{second}old\n{END}");
+        let once = replace(&page, &first, "new\n").unwrap();
+        assert_eq!(once, format!("# Title\n\n{first}\nnew\n\n{END}\nmore\n\n{second}old\n{END}"));
+        assert_eq!(replace(&once, &first, "new\n").unwrap(), once);
+        assert_eq!(replace("no markers", &first, "new"), None);
     }
 }

@@ -68,7 +68,7 @@ impl Figure {
     }
 
     /// In the unit of the title; `None` if it could not be measured.
-    fn of(self, figures: &Figures, events: u64) -> Option<f64> {
+    pub(super) fn of(self, figures: &Figures, events: u64) -> Option<f64> {
         let events = events as f64;
         Some(match self {
             Self::EventsPerSecond => events / figures.wall.as_secs_f64(),
@@ -147,14 +147,9 @@ impl Report {
     fn setting_line(&self) -> String {
         let rounds = self.runs.iter().map(|run| run.round + 1).max().unwrap_or_default();
         format!(
-            "{} events, {rounds} rounds; median (lowest-highest). {} cores ({}), {:.0} GiB, with the broker ({}) on \
-             them too; librdkafka {}.",
+            "{} events, {rounds} rounds; median (lowest-highest). {}",
             grouped(self.events as f64),
-            self.machine.cores,
-            self.machine.cpu,
-            self.machine.memory_bytes as f64 / MIB / 1024.0,
-            self.kafka,
-            rdkafka::util::get_rdkafka_version().1,
+            self.machine.line(&self.kafka),
         )
     }
 
@@ -190,11 +185,7 @@ impl Report {
         let ratio = |(title, figure, spread): (String, &str, Option<Spread>)| json!({ "ratio": title, "of": figure, "value": spread.map(Spread::json) });
         json!({
             "events": self.events,
-            "machine": {
-                "cores": self.machine.cores,
-                "cpu": self.machine.cpu,
-                "memory_bytes": self.machine.memory_bytes,
-            },
+            "machine": self.machine.json(),
             "kafka": self.kafka,
             "runs": self.runs.iter().map(run).collect::<Vec<_>>(),
             "summary": Program::ALL.into_iter().map(summary).collect::<Value>(),
@@ -213,13 +204,15 @@ pub(super) fn line(run: &Run, events: u64) -> String {
     format!("round {}, {:<15} {}", run.round + 1, run.program, Figure::ALL.map(figure).join(", "))
 }
 
-fn range(spread: Option<Spread>, show: impl Fn(f64) -> String) -> String {
+/// Median and ends in one cell.
+pub(super) fn range(spread: Option<Spread>, show: impl Fn(f64) -> String) -> String {
     spread.map_or("-".to_owned(), |Spread { median, min, max }| {
         format!("{} ({}-{})", show(median), show(min), show(max))
     })
 }
 
-fn aligned(rows: &[Vec<String>]) -> String {
+/// A table for a terminal.
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row: &Vec<String>| row.get(column));
@@ -233,7 +226,8 @@ fn aligned(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn markdown(rows: &[Vec<String>]) -> String {
+/// A table for the documentation.
+pub(super) fn markdown(rows: &[Vec<String>]) -> String {
     let line = |row: &Vec<String>| format!("| {} |", row.join(" | "));
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     let columns = rows.first().map_or(0, Vec::len);
@@ -242,7 +236,7 @@ fn markdown(rows: &[Vec<String>]) -> String {
 }
 
 /// A whole number with its thousands set apart.
-fn grouped(value: f64) -> String {
+pub(super) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();

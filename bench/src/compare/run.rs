@@ -55,7 +55,7 @@ pub(super) struct Figures {
 }
 
 /// A child that does not outlive us.
-struct Running(Child);
+pub(super) struct Running(pub(super) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -64,7 +64,8 @@ impl Drop for Running {
     }
 }
 
-fn start(mut command: Command, site: &Site) -> Result<Running, Error> {
+/// Starts a program that writes into the site's log.
+pub(super) fn start(mut command: Command, site: &Site) -> Result<Running, Error> {
     log_into(&mut command, site)?;
     Ok(Running(command.spawn()?))
 }
@@ -167,7 +168,7 @@ impl<'a> Watch<'a> {
 }
 
 /// The broker still tidies up after the last run.
-fn wait_for_rest() {
+pub(super) fn wait_for_rest() {
     let deadline = Instant::now() + REST_DEADLINE;
     while Instant::now() < deadline {
         let (began, before) = (Instant::now(), machine_busy());
@@ -201,13 +202,15 @@ pub(super) fn measure_idle(site: &Site, workshop: &Workshop) -> Result<Idle, Err
 }
 
 fn is_ready(address: &str) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.split_ascii_whitespace().nth(1) == Some("200"))
+    get(address, "/readyz").is_ok_and(|answer| answer.split_ascii_whitespace().nth(1) == Some("200"))
+}
+
+/// What the daemon's HTTP server answers, with status and headers.
+pub(super) fn get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

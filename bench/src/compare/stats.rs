@@ -1,5 +1,7 @@
 //! Several measurements of the same thing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 /// The middle and the ends of some measurements.
@@ -30,9 +32,59 @@ impl Spread {
     }
 }
 
+/// How times are distributed, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Quantiles {
+    pub(super) count: usize,
+    pub(super) p50: f64,
+    pub(super) p90: f64,
+    pub(super) p99: f64,
+    pub(super) max: f64,
+}
+
+impl Quantiles {
+    /// By nearest rank: each is a time that was measured. `None` without any.
+    pub(super) fn of(times: impl Iterator<Item = Duration>) -> Option<Self> {
+        let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1e3).collect();
+        times.sort_by(f64::total_cmp);
+        let max = *times.last()?;
+        let rank = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1];
+        Some(Self { count: times.len(), p50: rank(50), p90: rank(90), p99: rank(99), max })
+    }
+
+    /// Titles of [`Quantiles::cells`].
+    pub(super) const TITLES: [&str; 5] = ["n", "p50 ms", "p90 ms", "p99 ms", "max ms"];
+
+    /// Cells of a table.
+    pub(super) fn cells(this: Option<Self>) -> [String; 5] {
+        this.map_or_else(
+            || std::array::from_fn(|_| "-".to_owned()),
+            |Self { count, p50, p90, p99, max }| {
+                let [p50, p90, p99, max] = [p50, p90, p99, max].map(|ms| format!("{ms:.1}"));
+                [count.to_string(), p50, p90, p99, max]
+            },
+        )
+    }
+
+    pub(super) fn json(self) -> Value {
+        json!({ "n": self.count, "p50_ms": self.p50, "p90_ms": self.p90, "p99_ms": self.p99, "max_ms": self.max })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    #[test]
+    fn a_quantile_is_a_time_that_was_measured() {
+        let times = |count: u64| Quantiles::of((1..=count).rev().map(Duration::from_millis));
+        let Quantiles { count, p50, p90, p99, max } = times(200).unwrap();
+        assert_eq!((count, p50, p90, p99, max), (200, 100.0, 180.0, 198.0, 200.0));
+        assert_eq!(times(1).map(|times| (times.p50, times.p99)), Some((1.0, 1.0)));
+        assert_eq!(times(0), None);
+    }
 
     #[test]
     fn the_median_is_in_the_middle_whatever_the_order() {
