@@ -65,7 +65,7 @@ fn plain(workshop: &Workshop, input: &Input, services: u64, bytes: usize, events
 /// An event of `bytes` bytes, or a few more if that is too little; larger ones have more members.
 fn event(out: &mut Vec<u8>, number: u64, timestamp: u64, services: u64, bytes: usize) -> Result<(), Error> {
     let draw = mix(number);
-    let event_type = if number % ERROR_IN == 0 { "error" } else { "click" };
+    let event_type = if number.is_multiple_of(ERROR_IN) { "error" } else { "click" };
     let [a, b, c, d, ..] = draw.to_le_bytes();
     let service = (draw >> 32) % services;
     out.clear();
@@ -80,7 +80,8 @@ fn event(out: &mut Vec<u8>, number: u64, timestamp: u64, services: u64, bytes: u
         write!(out, ",\"field-{member:03}\":\"value-{:08x}\"", mix(draw + member) as u32)?;
         member += 1;
     }
-    Ok(out.push(b'}'))
+    out.push(b'}');
+    Ok(())
 }
 
 /// One step of SplitMix64: numbers that look drawn, the same in each run.

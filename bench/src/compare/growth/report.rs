@@ -47,7 +47,8 @@ impl Report {
     }
 
     pub(super) fn markdown(&self) -> String {
-        self.show(markdown)
+        // the picture is there once this has been written
+        self.show(markdown) + "\n![Curves of the cost as things grow](growth.svg)\n"
     }
 
     fn show(&self, table: fn(&[Vec<String>]) -> String) -> String {
