@@ -38,7 +38,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = ["build", "--quiet", "--release", "--locked", "-p", PACKAGE];
-    if !Command::new(cargo).current_dir(root()).args(build).status()?.success() {
+    // incremental builds are cut into other pieces, and inline other things
+    let mut cargo = Command::new(cargo);
+    cargo.current_dir(root()).args(build).env("CARGO_INCREMENTAL", "0");
+    if !cargo.status()?.success() {
         return Ok(ExitCode::FAILURE);
     }
     let found = count_all()?;
