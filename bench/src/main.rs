@@ -48,6 +48,8 @@ enum Command {
     Latency(compare::LatencyArgs),
     /// Measure the throughput with checkpoints more and less often
     Checkpoint(compare::CheckpointArgs),
+    /// Measure what an event costs with more partitions, services, rules and bytes, and longer windows
+    Growth(compare::GrowthArgs),
     /// Measure from failures to work again, under live load
     Recovery(compare::RecoveryArgs),
 }
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Latency(args) => compare::latency(&args),
         Command::Checkpoint(args) => compare::checkpoint(&args),
+        Command::Growth(args) => compare::growth(&args),
         Command::Recovery(args) => compare::recovery(&args),
     };
     match outcome {

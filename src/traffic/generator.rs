@@ -10,8 +10,9 @@ use std::{
 use tidegate_actors::Clock;
 use tidegate_core::TimestampMs;
 use tidegate_log::LogError;
+use tidegate_traffic::{SampleEvent, Traffic};
 
-use super::{SampleEvent, Sink, Traffic};
+use super::Sink;
 
 /// Events in a second of event time when nothing else is said.
 const DEFAULT_RATE: u32 = 1000;

@@ -15,8 +15,8 @@ use tidegate_log::{
     kafka::{KafkaConfig, KafkaLog, PlainProducer},
 };
 use tidegate_state::{StateDir, StateError};
+use tidegate_traffic::SampleEvent;
 
-use super::SampleEvent;
 use crate::wiring;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What can be measured beside the comparison, which is measured when none of these is named.
-const KINDS: [&str; 3] = ["latency", "checkpoint", "recovery"];
+const KINDS: [&str; 4] = ["latency", "checkpoint", "growth", "recovery"];
 
 /// Leaves everything to the benchmark's own binary, which knows Kafka; `args` are its own.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {

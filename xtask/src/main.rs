@@ -6,6 +6,7 @@ mod bench;
 mod broker;
 mod docs;
 mod guard;
+mod instructions;
 mod kafka;
 mod test;
 
@@ -29,8 +30,13 @@ usage: cargo xtask COMMAND
                        from the event that crosses a threshold to its alert, under live load
   bench checkpoint [--events N] [--rounds N] [--json]
                        throughput by checkpoint.interval
+  bench growth [--events N] [--rounds N] [--json]
+                       cost of an event by number of partitions, services and rules, by size and window
   bench recovery [--times N] [--rate N] [--json]
                        from panics and kill -9 to work again, under live load
+  instructions [--check|--write]
+                       count the instructions of the hot path under callgrind and compare them with
+                       bench/instructions/baseline.txt: --check fails on more than 5 % above it
   docs [--check]       write the generated documents, or only check that they are current
 
 environment: TIDEGATE_TEST_KAFKA=HOST:PORT makes `test` use this broker instead of starting one";
@@ -42,6 +48,7 @@ fn main() -> ExitCode {
         "kafka" => kafka::run(&args),
         "test" => test::run(&args),
         "bench" => bench::run(&args),
+        "instructions" => instructions::run(&args),
         "docs" => docs::run(&args),
         "" | "-h" | "--help" | "help" => {
             println!("{USAGE}");

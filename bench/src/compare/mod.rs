@@ -3,6 +3,7 @@
 mod checkpoint;
 mod daemon;
 mod digest;
+mod growth;
 mod latency;
 mod machine;
 mod page;
@@ -22,8 +23,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 pub(crate) use self::{
-    checkpoint::Args as CheckpointArgs, latency::Args as LatencyArgs, recovery::Args as RecoveryArgs,
-    stats::Spread,
+    checkpoint::Args as CheckpointArgs, growth::Args as GrowthArgs, latency::Args as LatencyArgs,
+    recovery::Args as RecoveryArgs, stats::Spread,
 };
 use self::{
     digest::Digest,
@@ -106,6 +107,8 @@ pub(crate) struct Args {
 
 /// Measures what costs a commit more or less often.
 pub(crate) use self::checkpoint::run as checkpoint;
+/// Measures how the cost of an event grows.
+pub(crate) use self::growth::run as growth;
 /// Measures from the crossing of a threshold to its alert.
 pub(crate) use self::latency::run as latency;
 /// Measures from a failure to work again.

@@ -19,7 +19,7 @@ use tidegate_core::mmdb_writer::sample_city_database;
 
 use crate::Error;
 
-/// The input of all sites.
+/// The input of all sites that are not given one.
 pub(super) const RAW_TOPIC: &str = "raw-events";
 /// The roles of the topics in the configuration; the first one is the input.
 const ROLES: [&str; 5] = ["raw", "processed", "alerts", "dead_letters", "state"];
@@ -31,6 +31,18 @@ pub(super) struct Workshop {
     pub(super) tidegate: PathBuf,
     dir: PathBuf,
     pub(super) kafka: String,
+}
+
+/// The input topic of a site.
+pub(super) struct Input {
+    pub(super) topic: String,
+    pub(super) partitions: u32,
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Self { topic: RAW_TOPIC.to_owned(), partitions: 12 }
+    }
 }
 
 /// What one run has for itself.
@@ -75,19 +87,24 @@ impl Workshop {
 
     /// A new site with new topics.
     pub(super) fn site(&self, name: &str) -> Result<Site, Error> {
+        self.site_with_input(name, &Input::default())
+    }
+
+    /// The same with an input that others do not have.
+    pub(super) fn site_with_input(&self, name: &str, input: &Input) -> Result<Site, Error> {
         let dir = self.dir.join(name);
         fs::create_dir_all(&dir)?;
         // freed again before the daemon takes it: nobody else starts servers here meanwhile
         let http = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.to_string();
         let site =
             Site { name: name.to_owned(), config: dir.join("tidegate.toml"), log: dir.join("log"), http };
-        fs::write(&site.config, self.config(&site, &dir))?;
+        fs::write(&site.config, self.config(&site, &dir, input))?;
         finish(&mut self.tidegate(&["topics", "apply"], &site), &site)?;
         Ok(site)
     }
 
     /// The default configuration but for names, places and replicas.
-    fn config(&self, site: &Site, dir: &Path) -> String {
+    fn config(&self, site: &Site, dir: &Path, input: &Input) -> String {
         // JSON's strings are TOML's
         let path = |path: PathBuf| json!(path.display().to_string());
         let (name, kafka, http) = (json!(site.name), json!(self.kafka), json!(site.http));
@@ -97,8 +114,10 @@ impl Workshop {
              start = \"earliest\"\n\n[geo]\ndatabase = {geo}\n\n[state]\ndir = {state}\n\n\
              [http]\nlisten = {http}\n\n[topics]\n"
         );
-        for role in ROLES {
-            let topic = if role == "raw" { RAW_TOPIC.to_owned() } else { site.topic(role) };
+        let Input { topic, partitions } = input;
+        text += &format!("raw = {{ name = {topic:?}, partitions = {partitions}, replication_factor = 1 }}\n");
+        for role in &ROLES[1..] {
+            let topic = site.topic(role);
             text += &format!("{role} = {{ name = {topic:?}, replication_factor = 1 }}\n");
         }
         text

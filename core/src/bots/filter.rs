@@ -6,7 +6,7 @@ use regex::bytes::Regex;
 
 use super::{
     Pattern, PatternError,
-    patterns::{check, compile},
+    patterns::{check, compile, problem},
 };
 
 /// How much of a user agent is looked at, in bytes. Longer ones are made up; no bot hides its name so far back.
@@ -36,7 +36,16 @@ impl BotFilter {
             return Ok(Self { any: None });
         }
         let groups: Vec<String> = patterns.iter().map(|pattern| format!("(?:{})", pattern.regex)).collect();
-        let any = compile(&groups.join("|")).map_err(|error| PatternError::Together(error.to_string()))?;
+        let any = compile(&groups.join("|")).map_err(|error| {
+            // one that is too much even by itself is named
+            let alone = patterns.iter().find_map(|pattern| Some((pattern, compile(&pattern.regex).err()?)));
+            match alone {
+                Some((Pattern { regex, .. }, error)) => {
+                    PatternError::Regex { regex: regex.clone(), problem: problem(&error) }
+                }
+                None => PatternError::Together(error.to_string()),
+            }
+        })?;
         Ok(Self { any: Some(any) })
     }
 

@@ -1,6 +1,7 @@
 //! Reading of pattern files.
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
 
 use super::{Category, Pattern};
 
@@ -58,8 +59,14 @@ fn section(line: &str) -> Option<&str> {
     (!name.contains(['[', ']'])).then_some(name)
 }
 
-/// Whether a pattern can be used alone.
+/// Whether a pattern can be used alone. One that is well-formed and cannot match the empty user agent is not
+/// compiled for that: a list is compiled as a whole, and its patterns one by one would take as long again.
 pub(super) fn check(pattern: &str) -> Result<(), String> {
+    let mut parser = ParserBuilder::new().case_insensitive(true).unicode(false).utf8(false).build();
+    if parser.parse(pattern).is_ok_and(|parsed| parsed.properties().minimum_len().is_some_and(|len| len > 0))
+    {
+        return Ok(());
+    }
     let regex = compile(pattern).map_err(|error| problem(&error))?;
     if regex.is_match(b"") {
         return Err("matches every user agent, as it matches the empty one".into());
@@ -77,7 +84,7 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
 const DFA_BYTES: usize = 16 << 20;
 
 /// The error in one line; the compiler's own shows the pattern again with a marker below it.
-fn problem(error: &regex::Error) -> String {
+pub(super) fn problem(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()

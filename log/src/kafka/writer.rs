@@ -12,7 +12,7 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, RDKafkaErrorCode as Code},
-    producer::Producer as _,
+    producer::{BaseProducer, Producer as _},
 };
 use tidegate_core::{NextOffset, PartitionId};
 
@@ -33,6 +33,8 @@ use crate::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waiting longer for room in the queue than the broker keeps a silent transaction open makes no sense.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(45);
+/// How long rolling back what a predecessor left open usually takes, ten times over.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_millis(100);
 /// An abort throws the epoch's records away; the flush before it only registers its partitions.
 const ABORT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// librdkafka repeats a request to end a transaction by itself after about 100 ms. The first one may still be
@@ -294,12 +296,29 @@ impl KafkaWriter {
     }
 }
 
+/// Has the broker roll back what a predecessor that died left open. It does so when it hears of a successor, but
+/// refuses that one until it has, and librdkafka asks again only after a fixed 500 ms. So a producer asks that is
+/// ended at once, before it could ask again. Whatever fails here fails once more for the one that stays, which
+/// tells.
+fn end_predecessor(config: &KafkaConfig, topics: &TopicsFacts) {
+    let usher = config.writer(topics).create_with_context::<_, BaseProducer<_>>(Context::unheard());
+    if let Ok(usher) = usher
+        && bring_up(usher.client(), config.topic(Topic::Processed), REQUEST_TIMEOUT).is_ok()
+    {
+        let _ = usher.init_transactions(ROLLBACK_TIMEOUT);
+    }
+}
+
 /// Makes a producer the owner of the id.
 fn take_over(producer: &Producer, config: &KafkaConfig) -> Result<(), LogError> {
+    connect(producer, config)?;
     let client = producer.client();
-    bring_up(client.client(), config.topic(Topic::Processed), REQUEST_TIMEOUT)
-        .map_err(|error| classify("connecting the writer", &error))?;
     client.init_transactions(REQUEST_TIMEOUT).map_err(|error| classify("taking over as the writer", &error))
+}
+
+fn connect(producer: &Producer, config: &KafkaConfig) -> Result<(), LogError> {
+    bring_up(producer.client().client(), config.topic(Topic::Processed), REQUEST_TIMEOUT)
+        .map_err(|error| classify("connecting the writer", &error))
 }
 
 fn producer(
@@ -316,11 +335,14 @@ impl EpochWriter for KafkaWriter {
         if self.stage != Stage::New {
             self.replace_producer()?;
         }
-        let (group, producer, config) = (&self.group, &self.producer, &self.config);
+        let Self { group, producer, config, topics, .. } = self;
         let outcome = thread::scope(|scope| {
+            let predecessor = scope.spawn(|| end_predecessor(config, topics));
             // the client that asks for the offsets connects meanwhile; if it cannot, asking will say so
             scope.spawn(|| bring_up(group.client(), config.topic(Topic::Raw), REQUEST_TIMEOUT).is_ok());
-            take_over(producer, config)
+            let connected = connect(producer, config);
+            let _ = predecessor.join();
+            connected.and_then(|()| take_over(producer, config))
         });
         self.settle(outcome)
     }
