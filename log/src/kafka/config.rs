@@ -57,6 +57,8 @@ const RESERVED: &[&str] = &[
 /// this is no latency; it is the pace of an idle daemon's requests, and the time a seek may wait for the fetch
 /// under way.
 const FETCH_WAIT_MAX_MS: &str = "50";
+/// The same where the end is all that is waited for: a fetch that finds nothing says so at once.
+const FETCH_WAIT_MAX_MS_TO_END: &str = "1";
 
 impl KafkaConfig {
     pub(super) fn topic(&self, topic: Topic) -> &str {
@@ -122,13 +124,14 @@ impl KafkaConfig {
     /// The sizes are small on purpose: with a queue of 20 000 records and 16 MiB the rate is that of queues ten
     /// times as large, and a seek has less to throw away. A partition's share of a fetch is not: with 256 KiB
     /// each fetch brought one partition, a thousand of them for a gigabyte.
-    pub(super) fn reader(&self) -> ClientConfig {
+    pub(super) fn reader(&self, topic: Topic) -> ClientConfig {
+        let wait_ms = if topic == Topic::Raw { FETCH_WAIT_MAX_MS } else { FETCH_WAIT_MAX_MS_TO_END };
         let mut config = self.client(&[
             ("queued.min.messages", "20000"),
             ("queued.max.messages.kbytes", "16384"),
             ("max.partition.fetch.bytes", "524288"),
             ("fetch.max.bytes", "4194304"),
-            ("fetch.wait.max.ms", FETCH_WAIT_MAX_MS),
+            ("fetch.wait.max.ms", wait_ms),
             // the default of 1 s makes reading stop and go
             ("fetch.queue.backoff.ms", "10"),
             ("check.crcs", "true"),

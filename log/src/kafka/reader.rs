@@ -93,7 +93,7 @@ fn connect(
     topic: Topic,
     health: &Arc<ClientHealth>,
 ) -> Result<BaseConsumer<Context>, LogError> {
-    let consumer = BaseConsumer::from_config_and_context(&config.reader(), Context(Arc::clone(health)))
+    let consumer = BaseConsumer::from_config_and_context(&config.reader(topic), Context(Arc::clone(health)))
         .map_err(|error| classify("kafka reader", &error))?;
     bring_up(consumer.client(), config.topic(topic), CONNECT_TIMEOUT)
         .map_err(|error| classify("connecting the reader", &error))?;
