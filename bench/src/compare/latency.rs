@@ -29,7 +29,7 @@ use crate::Error;
 const ALERTS_FOR_DOCS: usize = 240;
 const COMMAND: &str = "cargo xtask bench latency";
 /// Until the daemon has caught up with what was there, and the broker's JVM is warm.
-const WARM_UP: Duration = Duration::from_secs(10);
+const WARM_UP: Duration = Duration::from_secs(30);
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Parts of a checkpoint, as the metric's label calls them.
 const PHASES: [&str; 7] = ["cut", "align", "flush", "offsets", "commit", "total", "store"];
