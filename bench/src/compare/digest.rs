@@ -7,10 +7,10 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig, Message as _, Offset, TopicPartitionList,
+    ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
-    message::{BorrowedMessage, Headers as _},
+    message::{BorrowedMessage, Headers},
 };
 use serde_json::Value;
 
@@ -42,26 +42,13 @@ struct Records {
 impl Digest {
     /// Reads the outputs of a site to their ends.
     pub(super) fn of(kafka: &str, site: &Site) -> Result<Self, Error> {
-        let mut hashers = Vec::new();
-        let mut located = 0;
-        read(kafka, &site.topic("processed"), |partition, message| {
-            let length = hashers.len().max(partition + 1);
-            hashers.resize(length, (0, DefaultHasher::new()));
-            let (count, hasher) = &mut hashers[partition];
-            *count += 1;
-            hash(message, hasher);
-            located += u64::from(!message.payload().unwrap_or_default().ends_with(b"\"geo\":null}"));
+        let mut outputs = Outputs::default();
+        read(kafka, &site.topic("processed"), |message| {
+            outputs.processed(message);
             Ok(())
         })?;
-        let mut alerts = BTreeSet::new();
-        read(kafka, &site.topic("alerts"), |_, message| {
-            let alert: Value = serde_json::from_slice(message.payload().unwrap_or_default())?;
-            let text = format!("{} {} count {}", alert["phase"], alert["id"], alert["count"]);
-            if alerts.insert(text.clone()) { Ok(()) } else { Err(format!("alert twice: {text}").into()) }
-        })?;
-        let partitions =
-            hashers.into_iter().map(|(count, hasher)| Records { count, hash: hasher.finish() }).collect();
-        Ok(Self { partitions, located, alerts })
+        read(kafka, &site.topic("alerts"), |message| outputs.alert(message))?;
+        Ok(outputs.digest())
     }
 
     /// Number of records in the processed topic.
@@ -99,12 +86,40 @@ impl Digest {
     }
 }
 
-fn hash(message: &BorrowedMessage<'_>, hasher: &mut DefaultHasher) {
-    message.key().hash(hasher);
-    message.payload().hash(hasher);
-    message.timestamp().to_millis().hash(hasher);
-    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
-        (header.key, header.value).hash(hasher);
+/// A digest in the making.
+#[derive(Default)]
+struct Outputs {
+    partitions: Vec<(u64, DefaultHasher)>,
+    located: u64,
+    alerts: BTreeSet<String>,
+}
+
+impl Outputs {
+    fn processed(&mut self, message: &impl Message) {
+        let partition = message.partition() as usize;
+        let length = self.partitions.len().max(partition + 1);
+        self.partitions.resize(length, (0, DefaultHasher::new()));
+        let (count, hasher) = &mut self.partitions[partition];
+        *count += 1;
+        message.key().hash(hasher);
+        message.payload().hash(hasher);
+        message.timestamp().to_millis().hash(hasher);
+        for header in message.headers().into_iter().flat_map(Headers::iter) {
+            (header.key, header.value).hash(hasher);
+        }
+        self.located += u64::from(!message.payload().unwrap_or_default().ends_with(b"\"geo\":null}"));
+    }
+
+    fn alert(&mut self, message: &impl Message) -> Result<(), Error> {
+        let alert: Value = serde_json::from_slice(message.payload().unwrap_or_default())?;
+        let text = format!("{} {} count {}", alert["phase"], alert["id"], alert["count"]);
+        if self.alerts.insert(text.clone()) { Ok(()) } else { Err(format!("alert twice: {text}").into()) }
+    }
+
+    fn digest(self) -> Digest {
+        let records = |(count, hasher): (u64, DefaultHasher)| Records { count, hash: hasher.finish() };
+        let Self { partitions, located, alerts } = self;
+        Digest { partitions: partitions.into_iter().map(records).collect(), located, alerts }
     }
 }
 
@@ -112,7 +127,7 @@ fn hash(message: &BorrowedMessage<'_>, hasher: &mut DefaultHasher) {
 fn read(
     kafka: &str,
     topic: &str,
-    mut each: impl FnMut(usize, &BorrowedMessage<'_>) -> Result<(), Error>,
+    mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka)
@@ -132,11 +147,53 @@ fn read(
     let mut left = count;
     while left > 0 {
         match consumer.poll(TIMEOUT) {
-            Some(Ok(message)) => each(message.partition() as usize, &message)?,
+            Some(Ok(message)) => each(&message)?,
             Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
             Some(Err(error)) => return Err(error.into()),
             None => return Err(format!("reading {topic}: the broker is silent").into()),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rdkafka::{Timestamp, message::OwnedMessage};
+
+    use super::*;
+
+    fn record(partition: i32, value: &str) -> OwnedMessage {
+        let (value, key) = (value.as_bytes().to_vec(), b"key".to_vec());
+        let timestamp = Timestamp::CreateTime(1);
+        OwnedMessage::new(Some(value), Some(key), "topic".into(), timestamp, partition, 0, None)
+    }
+
+    fn digest(processed: &[(i32, &str)], alerts: &[&str]) -> Digest {
+        let mut outputs = Outputs::default();
+        processed.iter().for_each(|(partition, value)| outputs.processed(&record(*partition, value)));
+        alerts.iter().for_each(|alert| outputs.alert(&record(0, alert)).unwrap());
+        outputs.digest()
+    }
+
+    #[test]
+    fn one_other_record_order_or_alert_fails_the_check() {
+        const ALERT: &str = r#"{"phase":"crossed","id":"a","count":51}"#;
+        let expected = digest(&[(0, "1"), (0, "2"), (1, "3")], &[ALERT]);
+        // how the partitions are interleaved says nothing
+        assert!(expected.check(&digest(&[(1, "3"), (0, "1"), (0, "2")], &[ALERT])).is_ok());
+        for (processed, alerts) in [
+            (&[(0, "1"), (0, "x"), (1, "3")][..], &[ALERT][..]),
+            (&[(0, "2"), (0, "1"), (1, "3")], &[ALERT]),
+            (&[(0, "1"), (0, "2"), (1, "3"), (1, "3")], &[ALERT]),
+            (&[(0, "1"), (0, "2")], &[ALERT]),
+            (&[(0, "1"), (0, "2"), (1, "3")], &[]),
+            (&[(0, "1"), (0, "2"), (1, "3")], &[ALERT, r#"{"phase":"closed","id":"a","count":51}"#]),
+        ] {
+            assert!(expected.check(&digest(processed, alerts)).is_err(), "{processed:?} {alerts:?}");
+        }
+        let mut twice = Outputs::default();
+        twice.alert(&record(0, ALERT)).unwrap();
+        assert!(twice.alert(&record(0, ALERT)).is_err());
+    }
 }
