@@ -11,12 +11,16 @@ use std::{
 use crate::{
     Error,
     broker::{Broker, VERSION},
+    flink,
     guard::Guarded,
     kafka, root,
 };
 
 /// What can be measured beside the comparison, which is measured when none of these is named.
 const KINDS: [&str; 4] = ["latency", "checkpoint", "growth", "recovery"];
+
+/// Also compares with Apache Flink, which has to be built before.
+const FLINK: &str = "--flink";
 
 /// Leaves everything to the benchmark's own binary, which knows Kafka; `args` are its own.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
@@ -31,6 +35,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
         fs::copy(release("tidegate"), release("tidegate-failpoints"))?;
     }
     build(&[])?;
+    let flink = args.iter().any(|arg| arg == FLINK).then(flink::build).transpose()?;
     let dir = root().join(format!("target/kafka/bench-{}", std::process::id()));
     let mut broker = Broker::start(&dir, None)?;
     eprintln!("kafka at {}, log in {}", broker.address, broker.dir.join("broker.log").display());
@@ -44,7 +49,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     if kind == "recovery" {
         bench.arg("--tidegate-failpoints").arg(release("tidegate-failpoints"));
     }
-    bench.arg("--docs").arg(root().join("docs")).args(args);
+    bench.arg("--docs").arg(root().join("docs")).args(args.iter().filter(|arg| *arg != FLINK));
+    if let Some(dir) = flink {
+        bench.arg(FLINK).arg(dir);
+    }
     // with the group ends whatever it is measuring
     let group = "-{pid}";
     let kill = |signal| ["kill", signal, "--", group];

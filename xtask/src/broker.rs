@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Error, guard::Guarded, root};
+use crate::{Error, guard::Guarded, maven, root};
 
 pub(crate) const VERSION: &str = "4.3.1";
 /// Any 16 bytes will do as the cluster's id, but a directory keeps the one it was formatted with.
@@ -198,7 +198,7 @@ fn in_java(dir: &Path, port: u16) -> Result<Guarded, Error> {
 
 /// Kafka's jars, fetched once by maven into the target directory.
 fn jars() -> Result<PathBuf, Error> {
-    let missing: Vec<&str> = ["java", "mvn"].into_iter().filter(|tool| !runs(tool)).collect();
+    let missing: Vec<&str> = ["java", "mvn"].into_iter().filter(|tool| !maven::runs(tool)).collect();
     if !missing.is_empty() {
         return Err(format!(
             "no broker for the tests: no Docker engine answers, and without one {} must be installed \
@@ -207,42 +207,12 @@ fn jars() -> Result<PathBuf, Error> {
         )
         .into());
     }
-    let cache = root().join("target/kafka");
-    let lib = cache.join(format!("lib-{VERSION}"));
-    if lib.exists() {
-        return Ok(lib);
-    }
-    eprintln!("fetching Apache Kafka {VERSION} with maven (44 MB, once)");
-    // into a directory of our own first: a fetch that was cut off must not look like a whole one
-    let partial = cache.join(format!("lib-{VERSION}.{}", std::process::id()));
-    // standard output is ours: its first line is the broker's address
-    let output = Command::new("mvn")
-        .args(["--quiet", "--batch-mode", "-Dstyle.color=never", "--file"])
-        .arg(root().join("xtask/kafka/pom.xml"))
-        .arg(format!("-Dkafka.version={VERSION}"))
-        .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
-        .arg(format!("-DoutputDirectory={}", partial.display()))
-        .stdin(Stdio::null())
-        .output()?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stdout);
-        return Err(
-            format!("maven could not fetch Apache Kafka {VERSION} ({})\n{words}", output.status).into()
-        );
-    }
-    match fs::rename(&partial, &lib) {
-        // another xtask was faster
-        Err(_) if lib.exists() => fs::remove_dir_all(&partial)?,
-        other => other?,
-    }
-    Ok(lib)
-}
-
-fn runs(tool: &str) -> bool {
-    Command::new(tool)
-        .arg("-version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|s| s.success())
+    let lib = root().join("target/kafka").join(format!("lib-{VERSION}"));
+    let version = format!("-Dkafka.version={VERSION}");
+    maven::fetch(
+        &root().join("xtask/kafka/pom.xml"),
+        &version,
+        lib,
+        &format!("Apache Kafka {VERSION} (44 MB)"),
+    )
 }

@@ -5,9 +5,11 @@
 mod bench;
 mod broker;
 mod docs;
+mod flink;
 mod guard;
 mod instructions;
 mod kafka;
+mod maven;
 mod test;
 
 use std::process::ExitCode;
@@ -23,9 +25,10 @@ usage: cargo xtask COMMAND
                        A DIR that was used before is used again; --with-stdin stops it at the end of
                        standard input as well
   test [ARGUMENTS]     bring up a Kafka, run all tests with it, stop it; ARGUMENTS go to `cargo test`
-  bench [--events N] [--rounds N] [--json]
+  bench [--events N] [--rounds N] [--flink [--flink-rounds N]] [--json]
                        bring up a Kafka and measure the release build beside the same work written by
-                       hand; a run of the default size writes docs/benchmarks.md and .svg
+                       hand, and on Apache Flink (fetched by maven) if asked to; a run of the default size
+                       writes docs/benchmarks.md and .svg
   bench latency [--alerts N] [--rates N,...] [--json]
                        from the event that crosses a threshold to its alert, under live load
   bench checkpoint [--events N] [--rounds N] [--json]

@@ -28,8 +28,16 @@ pub(super) struct Digest {
     partitions: Vec<Records>,
     /// Events whose address was found in the geo database.
     located: u64,
-    /// Phase, id and count of each.
-    alerts: BTreeSet<String>,
+    alerts: BTreeSet<Alert>,
+}
+
+/// What is compared of an alert.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Alert {
+    window_start: Option<i64>,
+    phase: String,
+    id: String,
+    count: String,
 }
 
 /// The records of one partition: key, value, headers and timestamp of each went into the hash.
@@ -56,6 +64,20 @@ impl Digest {
         self.partitions.iter().map(|partition| partition.count).sum()
     }
 
+    /// As [`Digest::check`], for a program that tells of windows only when they are closed, and closes all of them
+    /// at the end of the input, where the product leaves the last ones open.
+    pub(super) fn check_closed(&self, other: &Self) -> Result<(), Error> {
+        let last = self.closed(None).alerts.last().and_then(|alert| alert.window_start);
+        self.closed(last).check(&other.closed(last))
+    }
+
+    /// The same without alerts of other phases and of windows behind `last`.
+    fn closed(&self, last: Option<i64>) -> Self {
+        let counts =
+            |alert: &&Alert| alert.phase == "closed" && (last.is_none() || alert.window_start <= last);
+        Self { alerts: self.alerts.iter().filter(counts).cloned().collect(), ..self.clone() }
+    }
+
     /// Says how another run's output differs; and that geo data was worth looking up in both.
     pub(super) fn check(&self, other: &Self) -> Result<(), Error> {
         if self.partitions.len() != other.partitions.len() {
@@ -76,8 +98,8 @@ impl Digest {
             }
         }
         if let Some(alert) = self.alerts.symmetric_difference(&other.alerts).next() {
-            let missing = if self.alerts.contains(alert) { "missing" } else { "too many" };
-            return Err(format!("alert {missing}: {alert}").into());
+            let missing = if self.alerts.contains(alert) { "missing" } else { "too much" };
+            return Err(format!("{missing}: {alert:?}").into());
         }
         if other.located * 2 < other.records() {
             return Err(format!("only {} events have geo data", other.located).into());
@@ -91,7 +113,7 @@ impl Digest {
 struct Outputs {
     partitions: Vec<(u64, DefaultHasher)>,
     located: u64,
-    alerts: BTreeSet<String>,
+    alerts: BTreeSet<Alert>,
 }
 
 impl Outputs {
@@ -111,9 +133,15 @@ impl Outputs {
     }
 
     fn alert(&mut self, message: &impl Message) -> Result<(), Error> {
-        let alert: Value = serde_json::from_slice(message.payload().unwrap_or_default())?;
-        let text = format!("{} {} count {}", alert["phase"], alert["id"], alert["count"]);
-        if self.alerts.insert(text.clone()) { Ok(()) } else { Err(format!("alert twice: {text}").into()) }
+        let value: Value = serde_json::from_slice(message.payload().unwrap_or_default())?;
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        let (window_start, count) = (value["window_start"].as_i64(), value["count"].to_string());
+        let alert = Alert { window_start, phase: text("phase"), id: text("id"), count };
+        if self.alerts.contains(&alert) {
+            return Err(format!("twice: {alert:?}").into());
+        }
+        self.alerts.insert(alert);
+        Ok(())
     }
 
     fn digest(self) -> Digest {
@@ -192,6 +220,16 @@ mod tests {
         ] {
             assert!(expected.check(&digest(processed, alerts)).is_err(), "{processed:?} {alerts:?}");
         }
+        // a program that does not tell when a threshold is crossed, and closes one window more
+        let closed = [
+            r#"{"phase":"closed","id":"a/1","count":51,"window_start":1}"#,
+            r#"{"phase":"closed","id":"a/2","count":60,"window_start":2}"#,
+            r#"{"phase":"closed","id":"a/3","count":55,"window_start":3}"#,
+        ];
+        let expected = digest(&[(0, "1")], &[ALERT, closed[0], closed[1]]);
+        assert!(expected.check_closed(&digest(&[(0, "1")], &closed)).is_ok());
+        assert!(expected.check_closed(&digest(&[(0, "1")], &closed[1..])).is_err());
+        assert!(expected.check_closed(&digest(&[(0, "x")], &closed)).is_err());
         let mut twice = Outputs::default();
         twice.alert(&record(0, ALERT)).unwrap();
         assert!(twice.alert(&record(0, ALERT)).is_err());

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod daemon;
 mod digest;
+mod flink;
 mod growth;
 mod latency;
 mod machine;
@@ -106,6 +107,8 @@ pub(crate) struct Args {
     /// How often each program runs
     #[arg(long, value_name = "N", default_value_t = ROUNDS_FOR_DOCS)]
     rounds: usize,
+    #[command(flatten)]
+    flink: flink::Args,
 }
 
 /// Measures what costs a commit more or less often.
@@ -129,12 +132,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
             bench.run(Program::ALL[(round + turn) % Program::ALL.len()], round)?;
         }
     }
+    let expected = bench.expected.as_ref().ok_or("nothing to compare with: no rounds")?;
+    let place = &args.place;
+    let flink = flink::run(&args.flink, &bench.workshop, args.events, place.kafka_pid, expected)?;
     let report = Report {
         machine: Machine::here(),
         kafka: args.place.kafka_name.clone(),
         events: args.events,
         runs: bench.runs,
         idle: bench.idle,
+        flink,
     };
     print(&if args.place.json { format!("{:#}\n", report.json()) } else { report.text() })?;
     match &args.place.docs {

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use super::{plot, report::Report};
+use super::{
+    plot,
+    report::{Report, markdown},
+};
 use crate::Error;
 
 const END: &str = "<!-- end of figures -->\n";
@@ -10,6 +13,9 @@ const END: &str = "<!-- end of figures -->\n";
 /// The benchmark's figures and its plot.
 pub(super) fn write(docs: &Path, report: &Report) -> Result<(), Error> {
     write_section(docs, "cargo xtask bench", &report.markdown())?;
+    if let Some(flink) = report.flink(markdown) {
+        write_section(docs, "cargo xtask bench --flink", &flink)?;
+    }
     fs::write(docs.join("benchmarks.svg"), plot::svg(report))?;
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use std::{env, fmt, process::Command};
 
-use super::site::{Site, Workshop};
+use super::{
+    flink::{self, Form},
+    site::{Site, Workshop},
+};
 use crate::Error;
 
 /// One of them.
@@ -14,10 +17,12 @@ pub(super) enum Program {
     Ceiling,
     /// `tidegate run`.
     Tidegate,
+    /// The job on Apache Flink; only on request.
+    Flink(Form),
 }
 
 impl Program {
-    /// All, in the order of the report.
+    /// Those that always run, in the order of the report.
     pub(super) const ALL: [Self; 3] = [Self::Copy, Self::Ceiling, Self::Tidegate];
 
     /// In names of topics and in JSON.
@@ -26,6 +31,8 @@ impl Program {
             Self::Copy => "copy",
             Self::Ceiling => "ceiling",
             Self::Tidegate => "tidegate",
+            Self::Flink(Form::Best) => "flink-best",
+            Self::Flink(Form::Tutorial) => "flink-tutorial",
         }
     }
 
@@ -42,6 +49,7 @@ impl Program {
                 command.args(["run", "--until-end"]);
                 command
             }
+            Self::Flink(form) => return flink::command(form, site, workshop, true),
         };
         command.arg("--config").arg(&site.config);
         Ok(command)
@@ -55,6 +63,8 @@ impl fmt::Display for Program {
             Self::Copy => "bare copy",
             Self::Ceiling => "written by hand",
             Self::Tidegate => "tidegate",
+            Self::Flink(Form::Best) => "flink, at its best",
+            Self::Flink(Form::Tutorial) => "flink, by tutorial",
         })
     }
 }

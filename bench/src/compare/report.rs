@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Machine, Program, Run, Spread, run::Figures};
+use super::{Machine, Program, Run, Spread, flink::Flink, run::Figures};
 
 /// Bytes of a MiB.
 const MIB: f64 = (1 << 20) as f64;
@@ -14,6 +14,7 @@ pub(super) struct Report {
     pub(super) events: u64,
     pub(super) runs: Vec<Run>,
     pub(super) idle: Option<Idle>,
+    pub(super) flink: Option<Flink>,
 }
 
 /// A daemon that has nothing to do.
@@ -56,7 +57,7 @@ impl Figure {
         }
     }
 
-    fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::EventsPerSecond => "events/s",
             Self::CpuMicros => "CPU µs/event",
@@ -157,7 +158,13 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let parts =
             [Some(self.setting_line()), Some(aligned(&self.rows())), Some(aligned(&self.ratio_rows()))];
-        parts.into_iter().chain([self.idle_line()]).flatten().collect::<Vec<_>>().join("\n\n") + "\n"
+        let more = [self.idle_line(), self.flink(aligned)];
+        parts.into_iter().chain(more).flatten().collect::<Vec<_>>().join("\n\n") + "\n"
+    }
+
+    /// Flink's part, if it was measured.
+    pub(super) fn flink(&self, table: fn(&[Vec<String>]) -> String) -> Option<String> {
+        Some(self.flink.as_ref()?.show(table, |figure| self.spread(Program::Tidegate, figure)))
     }
 
     /// For the documentation.
@@ -190,6 +197,7 @@ impl Report {
             "runs": self.runs.iter().map(run).collect::<Vec<_>>(),
             "summary": Program::ALL.into_iter().map(summary).collect::<Value>(),
             "ratios": self.ratios().map(ratio).collect::<Vec<_>>(),
+            "flink": self.flink.as_ref().map(Flink::json),
             "idle": self.idle.map(|idle| json!({ "cores": idle.cores, "rss_bytes": idle.rss_bytes })),
         })
     }
@@ -262,6 +270,7 @@ pub(super) mod tests {
                 cpu: Duration::from_secs_f64(cpu),
                 broker_cpu: None,
                 peak_rss_bytes: 200 << 20,
+                warm: None,
                 other_cores: 0.1,
             },
         };
@@ -278,6 +287,7 @@ pub(super) mod tests {
                 run(Program::Tidegate, 1, 5.0, 5.0),
             ],
             idle: Some(Idle { cores: 0.004, rss_bytes: 40 << 20 }),
+            flink: None,
         }
     }
 

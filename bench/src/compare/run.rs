@@ -50,8 +50,20 @@ pub(super) struct Figures {
     /// Of the broker meanwhile, if it can be seen.
     pub(super) broker_cpu: Option<Duration>,
     pub(super) peak_rss_bytes: u64,
+    /// The part without start and end.
+    pub(super) warm: Option<Warm>,
     /// Cores that were busy with something else; without a broker that can be seen, with that too.
     pub(super) other_cores: f64,
+}
+
+/// From 40 % to 95 % of the output, by when it was visible.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Warm {
+    /// Share of the output.
+    pub(super) share: f64,
+    pub(super) wall: Duration,
+    /// User and system time of the process.
+    pub(super) cpu: Duration,
 }
 
 /// A child that does not outlive us.
@@ -103,6 +115,7 @@ pub(super) fn measure(
         cpu,
         broker_cpu,
         peak_rss_bytes,
+        warm: watch.warm(),
         other_cores: other.as_secs_f64() / seen.as_secs_f64(),
     })
 }
@@ -114,11 +127,20 @@ struct Watch<'a> {
     ends: Vec<i64>,
     first_output: Option<Duration>,
     last_change: Duration,
+    /// At each change while the process ran: when, how much was visible, and the CPU time so far.
+    changes: Vec<(Duration, i64, Duration)>,
 }
 
 impl<'a> Watch<'a> {
     fn new(visible: &'a Visible, began: Instant) -> Self {
-        Self { visible, began, ends: Vec::new(), first_output: None, last_change: Duration::ZERO }
+        Self {
+            visible,
+            began,
+            ends: Vec::new(),
+            first_output: None,
+            last_change: Duration::ZERO,
+            changes: Vec::new(),
+        }
     }
 
     fn look(&mut self) -> Result<(), Error> {
@@ -147,8 +169,20 @@ impl<'a> Watch<'a> {
                 return Err(format!("not done within {RUN_DEADLINE:?}").into());
             }
             self.look()?;
+            if self.changes.last().is_none_or(|(at, ..)| *at != self.last_change) {
+                self.changes.push((self.last_change, self.ends.iter().sum(), process.cpu));
+            }
             sleep(LOOK_EVERY);
         }
+    }
+
+    fn warm(&self) -> Option<Warm> {
+        let all = self.ends.iter().sum::<i64>() as f64;
+        let share = |(_, visible, _): &&(Duration, i64, Duration)| *visible as f64 / all;
+        let from = self.changes.iter().find(|change| share(change) >= 0.4)?;
+        let to = self.changes.iter().rfind(|change| share(change) <= 0.95)?;
+        let wall = to.0.checked_sub(from.0).filter(|wall| !wall.is_zero())?;
+        Some(Warm { share: share(&to) - share(&from), wall, cpu: to.2 - from.2 })
     }
 
     /// The broker finishes the last transaction a moment after it has answered.
@@ -193,6 +227,11 @@ pub(super) fn measure_idle(site: &Site, workshop: &Workshop) -> Result<Idle, Err
         }
         sleep(Duration::from_millis(50));
     }
+    watch_idle(pid)
+}
+
+/// Lets a process settle, and watches it do nothing.
+pub(super) fn watch_idle(pid: u32) -> Result<Idle, Error> {
     sleep(IDLE_TIME);
     let cpu = || snapshot(pid).map(|process| process.cpu).ok_or("the idle daemon is gone");
     let (began, before) = (Instant::now(), cpu()?);

@@ -23,13 +23,15 @@ use crate::Error;
 pub(super) const RAW_TOPIC: &str = "raw-events";
 /// The roles of the topics in the configuration; the first one is the input.
 const ROLES: [&str; 5] = ["raw", "processed", "alerts", "dead_letters", "state"];
+/// The geo database, in the workshop.
+pub(super) const GEO: &str = "geo.mmdb";
 /// When the geo database says it was built: any time will do.
 const BUILT_AT_S: u64 = 1_760_000_000;
 
 /// What all runs share.
 pub(super) struct Workshop {
     pub(super) tidegate: PathBuf,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     pub(super) kafka: String,
 }
 
@@ -49,6 +51,8 @@ impl Default for Input {
 pub(super) struct Site {
     /// Unique; the group, the transactional id, and the beginning of all names of topics.
     pub(super) name: String,
+    /// The input topic.
+    pub(super) input: String,
     pub(super) config: PathBuf,
     /// What the program writes to its standard streams.
     pub(super) log: PathBuf,
@@ -72,13 +76,18 @@ impl Workshop {
     pub(super) fn open(dir: &Path, kafka: &str, tidegate: &Path) -> Result<Self, Error> {
         fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
-        fs::write(dir.join("geo.mmdb"), sample_city_database(BUILT_AT_S))?;
+        fs::write(dir.join(GEO), sample_city_database(BUILT_AT_S))?;
         Ok(Self { tidegate: tidegate.canonicalize()?, dir, kafka: kafka.to_owned() })
     }
 
     /// Writes the input.
     pub(super) fn load(&self, events: u64) -> Result<(), Error> {
-        let site = self.site("load")?;
+        self.load_into(&Input::default(), events)
+    }
+
+    /// Writes another one.
+    pub(super) fn load_into(&self, input: &Input, events: u64) -> Result<(), Error> {
+        let site = self.site_with_input(&format!("load-{}", input.topic), input)?;
         let mut generate = self.tidegate(&["generate", "--seed", "1"], &site);
         generate.arg("--events").arg(events.to_string());
         finish(&mut generate, &site)?;
@@ -96,8 +105,13 @@ impl Workshop {
         fs::create_dir_all(&dir)?;
         // freed again before the daemon takes it: nobody else starts servers here meanwhile
         let http = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.to_string();
-        let site =
-            Site { name: name.to_owned(), config: dir.join("tidegate.toml"), log: dir.join("log"), http };
+        let site = Site {
+            name: name.to_owned(),
+            input: input.topic.clone(),
+            config: dir.join("tidegate.toml"),
+            log: dir.join("log"),
+            http,
+        };
         fs::write(&site.config, self.config(&site, &dir, input))?;
         finish(&mut self.tidegate(&["topics", "apply"], &site), &site)?;
         Ok(site)
@@ -108,7 +122,7 @@ impl Workshop {
         // JSON's strings are TOML's
         let path = |path: PathBuf| json!(path.display().to_string());
         let (name, kafka, http) = (json!(site.name), json!(self.kafka), json!(site.http));
-        let (geo, state) = (path(self.dir.join("geo.mmdb")), path(dir.join("state")));
+        let (geo, state) = (path(self.dir.join(GEO)), path(dir.join("state")));
         let mut text = format!(
             "[kafka]\nbootstrap_servers = {kafka}\ngroup_id = {name}\ntransactional_id = {name}\n\
              start = \"earliest\"\n\n[geo]\ndatabase = {geo}\n\n[state]\ndir = {state}\n\n\
