@@ -12,6 +12,15 @@ pub(super) struct Malformed {
     pub(super) expected: &'static str,
 }
 
+/// The key of a member.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key<'a> {
+    /// As it stands in the event, with its quotes.
+    pub(super) quoted: &'a [u8],
+    /// Whether it has escapes.
+    pub(super) has_escapes: bool,
+}
+
 /// A position in a text.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
@@ -61,42 +70,50 @@ impl<'a> Cursor<'a> {
         if self.peek_token().is_some() { self.malformed("the end of the event") } else { Ok(()) }
     }
 
-    /// Steps over a key and its colon, with the white space before each. Returns the key with its quotes, and
-    /// whether it has escapes.
-    pub(super) fn key(&mut self) -> Result<(&'a str, bool), Malformed> {
+    /// Steps over a key and its colon, with the white space before each.
+    #[inline]
+    pub(super) fn key(&mut self) -> Result<Key<'a>, Malformed> {
         if self.peek_token() != Some(b'"') {
             return self.malformed("a key");
         }
         let start = self.at;
         let has_escapes = self.string()?;
-        let key = self.since(start);
+        let quoted = &self.text.as_bytes()[start..self.at];
         if self.peek_token() != Some(b':') {
             return self.malformed("`:`");
         }
         self.step();
-        Ok((key, has_escapes))
+        Ok(Key { quoted, has_escapes })
     }
 
     /// Steps over a value of any kind and depth.
+    #[inline]
     pub(super) fn value(&mut self) -> Result<(), Malformed> {
+        match self.scalar_or_open()? {
+            None => Ok(()),
+            Some(container) => self.container(container),
+        }
+    }
+
+    /// Steps over the rest of an array or object that is not empty.
+    fn container(&mut self, outermost: Container) -> Result<(), Malformed> {
         let mut nesting = Nesting::default();
+        self.enter(outermost, &mut nesting)?;
         loop {
             if let Some(container) = self.scalar_or_open()? {
-                nesting.push(container);
-                if container == Container::Object {
-                    self.key()?;
-                }
+                self.enter(container, &mut nesting)?;
                 continue;
             }
             // a value has ended, and with it perhaps what it stands in
-            loop {
-                let Some(container) = nesting.innermost() else { return Ok(()) };
+            while let Some(container) = nesting.innermost() {
                 match (self.peek_token(), container) {
-                    (Some(b','), _) => {
+                    (Some(b','), Container::Object) => {
                         self.step();
-                        if container == Container::Object {
-                            self.key()?;
-                        }
+                        self.key()?;
+                        break;
+                    }
+                    (Some(b','), Container::Array) => {
+                        self.step();
                         break;
                     }
                     (Some(b'}'), Container::Object) | (Some(b']'), Container::Array) => {
@@ -107,7 +124,18 @@ impl<'a> Cursor<'a> {
                     (_, Container::Array) => return self.malformed("`,` or `]`"),
                 }
             }
+            if nesting.innermost().is_none() {
+                return Ok(());
+            }
         }
+    }
+
+    fn enter(&mut self, container: Container, nesting: &mut Nesting) -> Result<(), Malformed> {
+        nesting.push(container);
+        if container == Container::Object {
+            self.key()?;
+        }
+        Ok(())
     }
 
     /// Steps over a scalar or an empty container, or into a container that is returned.
@@ -171,38 +199,42 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over a string, whose opening quote is next. Returns whether it has escapes.
-    fn string(&mut self) -> Result<bool, Malformed> {
+    #[inline]
+    pub(super) fn string(&mut self) -> Result<bool, Malformed> {
         self.step();
-        let mut has_escapes = false;
+        self.plain_characters();
+        if self.peek() == Some(b'"') {
+            self.step();
+            return Ok(false);
+        }
+        self.escapes()
+    }
+
+    /// Steps over the rest of a string from its first backslash on.
+    fn escapes(&mut self) -> Result<bool, Malformed> {
         loop {
-            self.plain_characters();
             match self.peek() {
                 Some(b'"') => {
                     self.step();
-                    return Ok(has_escapes);
+                    return Ok(true);
                 }
                 Some(b'\\') => {
-                    has_escapes = true;
                     self.step();
                     self.escape()?;
                 }
                 Some(_) => return self.malformed("no bare control character in a string"),
                 None => return self.malformed("the end of the string"),
             }
+            self.plain_characters();
         }
     }
 
     /// Steps to the next quote, backslash or control character, eight bytes at a time.
+    #[inline]
     fn plain_characters(&mut self) {
-        const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-        const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-        // sets the high bit of the lowest byte that is less than `n`, at most 0x80; those above it may be wrong
-        let less = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGHS;
-        let equal = |word: u64, byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
         let mut rest = &self.text.as_bytes()[self.at..];
-        while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
-            let word = u64::from_le_bytes(*chunk);
-            let special = less(word, 0x20) | equal(word, b'"') | equal(word, b'\\');
+        while let Some((word, behind)) = rest.split_first_chunk() {
+            let special = specials(u64::from_le_bytes(*word));
             if special != 0 {
                 self.at = self.text.len() - rest.len() + special.trailing_zeros() as usize / 8;
                 return;
@@ -231,6 +263,17 @@ impl<'a> Cursor<'a> {
         }
         Ok(())
     }
+}
+
+/// Sets the high bit of the lowest byte that is a quote, a backslash or a control character; those of higher bytes
+/// may be wrong.
+fn specials(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // of a byte below 0x80, this sets the high bit if it is less than `n`
+    let less = |word: u64, n: u64| word.wrapping_sub(ONES * n);
+    let equal = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+    (less(word, 0x20) | equal(b'"') | equal(b'\\')) & !word & HIGHS
 }
 
 /// What values stand in.

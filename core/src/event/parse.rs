@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use super::{
     Event, FieldPath, FieldPaths, GeoSlot, MAX_EVENT_BYTES, MAX_SERVICE_BYTES, Reason, Rejection,
-    UNKNOWN_SERVICE, cursor::Malformed, cut, scan::Scan, text::string, trie::Node,
+    UNKNOWN_SERVICE, cursor::Malformed, cut, scan::Scan, text::Raw, trie::Node,
 };
 use crate::TimestampMs;
 
@@ -35,15 +35,15 @@ impl Field {
         Self(paths.iter().filter_map(|path| Some((root.slot_of(path)?, path.join(".")))).collect())
     }
 
-    /// The values that are present, `null` not counting as such, each with its path.
-    fn present<'f, 'a>(&'f self, values: &'f [&'a str]) -> impl Iterator<Item = (&'a str, &'f str)> {
+    /// The values that are present, each with its path.
+    fn present<'f, 'a>(&'f self, values: &'f [Raw<'a>]) -> impl Iterator<Item = (Raw<'a>, &'f str)> {
         let places = self.0.iter().map(|(slot, path)| (values[*slot], path.as_str()));
-        places.filter(|(raw, _)| !raw.is_empty() && *raw != "null")
+        places.filter(|(raw, _)| raw.is_present())
     }
 
     /// The strings among the values that are present.
-    fn strings<'f, 'a>(&'f self, values: &'f [&'a str]) -> impl Iterator<Item = Cow<'a, str>> {
-        self.present(values).filter_map(|(raw, _)| string(raw))
+    fn strings<'f, 'a>(&'f self, values: &'f [Raw<'a>]) -> impl Iterator<Item = Cow<'a, str>> {
+        self.present(values).filter_map(|(raw, _)| raw.string())
     }
 }
 
@@ -74,11 +74,11 @@ impl EventParser {
     /// service.
     pub fn parse<'a>(&self, value: &'a [u8]) -> Result<Event<'a>, Rejection> {
         let text = check_text(value)?;
-        let mut inline = [""; INLINE_SLOTS];
+        let mut inline = [Raw::default(); INLINE_SLOTS];
         let mut heap = Vec::new();
         let slots = self.root.slots().len();
         let values = inline.get_mut(..slots).unwrap_or_else(|| {
-            heap.resize(slots, "");
+            heap.resize(slots, Raw::default());
             &mut heap
         });
         let Scan { values, geo, is_object, .. } =
@@ -97,17 +97,19 @@ impl EventParser {
         })
     }
 
-    fn event_type<'a>(&self, values: &[&'a str]) -> Result<Cow<'a, str>, Rejection> {
+    fn event_type<'a>(&self, values: &[Raw<'a>]) -> Result<Cow<'a, str>, Rejection> {
         let Some((raw, path)) = self.event_type.present(values).next() else {
             let paths: Vec<&str> = self.event_type.0.iter().map(|(_, path)| path.as_str()).collect();
             let detail = format!("no event type at `{}`", paths.join("`, `"));
             return Err(Rejection::new(Reason::MissingEventType, detail));
         };
-        string(raw).ok_or_else(|| invalid_field(path, "expected a string", raw))
+        raw.string().ok_or_else(|| invalid_field(path, "expected a string", raw.text))
     }
 
-    fn timestamp(&self, values: &[&str]) -> Result<Option<TimestampMs>, Rejection> {
-        let Some((raw, path)) = self.timestamp.present(values).next() else { return Ok(None) };
+    fn timestamp(&self, values: &[Raw<'_>]) -> Result<Option<TimestampMs>, Rejection> {
+        let Some((Raw { text: raw, .. }, path)) = self.timestamp.present(values).next() else {
+            return Ok(None);
+        };
         // what Rust takes for an i64 and what JSON takes for an integer is the same, as `raw` is valid JSON
         match raw.parse::<i64>() {
             Ok(ms) if (0..=TimestampMs::MAX.0).contains(&ms) => Ok(Some(TimestampMs(ms))),
@@ -119,9 +121,9 @@ impl EventParser {
         }
     }
 
-    fn service<'a>(&self, values: &[&'a str]) -> Result<Cow<'a, str>, Rejection> {
+    fn service<'a>(&self, values: &[Raw<'a>]) -> Result<Cow<'a, str>, Rejection> {
         for (raw, path) in self.service.present(values) {
-            let name = string(raw).ok_or_else(|| invalid_field(path, "expected a string", raw))?;
+            let name = raw.string().ok_or_else(|| invalid_field(path, "expected a string", raw.text))?;
             if !name.is_empty() {
                 return Ok(match name {
                     Cow::Borrowed(name) => Cow::Borrowed(cut(name, MAX_SERVICE_BYTES)),
@@ -132,7 +134,7 @@ impl EventParser {
         Ok(Cow::Borrowed(UNKNOWN_SERVICE))
     }
 
-    fn ip(&self, values: &[&str]) -> Option<IpAddr> {
+    fn ip(&self, values: &[Raw<'_>]) -> Option<IpAddr> {
         self.ip.strings(values).find_map(|address| address.parse().ok())
     }
 }

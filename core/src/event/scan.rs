@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{
     cursor::{Cursor, Malformed},
+    text::Raw,
     trie::Node,
 };
 
@@ -11,8 +12,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Scan<'s, 'a> {
     cursor: Cursor<'a>,
-    /// By slot the value as it stands in the event; empty if it is absent.
-    pub(super) values: &'s mut [&'a str],
+    /// The values by slot.
+    pub(super) values: &'s mut [Raw<'a>],
     /// Spans of the values of the top-level `geo`.
     pub(super) geo: Vec<Range<u32>>,
     /// Whether the event is an object.
@@ -21,7 +22,7 @@ pub(super) struct Scan<'s, 'a> {
 
 impl<'s, 'a> Scan<'s, 'a> {
     /// Reads all of `text` into `values`, which has a slot for each path of the tree and is empty.
-    pub(super) fn run(text: &'a str, root: &Node, values: &'s mut [&'a str]) -> Result<Self, Malformed> {
+    pub(super) fn run(text: &'a str, root: &Node, values: &'s mut [Raw<'a>]) -> Result<Self, Malformed> {
         let mut scan = Self { cursor: Cursor::new(text), values, geo: Vec::new(), is_object: false };
         scan.is_object = scan.cursor.peek_token() == Some(b'{');
         if scan.is_object {
@@ -41,8 +42,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             return Ok(());
         }
         loop {
-            let (key, has_escapes) = self.cursor.key()?;
-            match node.child(key, has_escapes) {
+            match node.child(self.cursor.key()?) {
                 Some(child) => self.value(child)?,
                 None => self.cursor.value()?,
             }
@@ -59,17 +59,20 @@ impl<'s, 'a> Scan<'s, 'a> {
 
     /// Reads a value that `node` wants to know of.
     fn value(&mut self, node: &Node) -> Result<(), Malformed> {
-        // of a duplicate key the last counts: what an earlier one gave, here or further down, is forgotten
-        self.values[node.slots()].fill("");
-        let is_object = self.cursor.peek_token() == Some(b'{');
+        let first = self.cursor.peek_token();
         let start = self.cursor.at();
-        if is_object && node.leads_on() {
-            self.object(node)?;
-        } else {
-            self.cursor.value()?;
+        let mut has_escapes = false;
+        if node.leads_on() {
+            // of a duplicate key the last counts: what an earlier one gave further down is forgotten
+            self.values[node.slots()].fill(Raw::default());
+        }
+        match first {
+            Some(b'"') => has_escapes = self.cursor.string()?,
+            Some(b'{') if node.leads_on() => self.object(node)?,
+            _ => self.cursor.value()?,
         }
         if let Some(slot) = node.slot() {
-            self.values[slot] = self.cursor.since(start);
+            self.values[slot] = Raw { text: self.cursor.since(start), has_escapes };
         }
         if node.is_geo {
             self.geo.push(start as u32..self.cursor.at() as u32);

@@ -9,14 +9,31 @@ pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
 }
 
-/// The text of the JSON value `raw` if it is a string. A lone surrogate escape, which JSON allows and Unicode
-/// does not, becomes U+FFFD.
-pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
-    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(inner));
+/// A value as it stands in an event.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Raw<'a> {
+    /// With its quotes if it is a string; empty if it is absent.
+    pub(super) text: &'a str,
+    /// Whether it is a string with escapes.
+    pub(super) has_escapes: bool,
+}
+
+impl<'a> Raw<'a> {
+    /// Whether there is a value; `null` does not count as one.
+    pub(super) fn is_present(self) -> bool {
+        !self.text.is_empty() && self.text != "null"
     }
-    let bytes = unescape(raw)?;
+
+    /// The text of the value if it is a string. A lone surrogate escape, which JSON allows and Unicode does not,
+    /// becomes U+FFFD.
+    pub(super) fn string(self) -> Option<Cow<'a, str>> {
+        let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
+        if self.has_escapes { unescaped(self.text) } else { Some(Cow::Borrowed(inner)) }
+    }
+}
+
+fn unescaped(quoted: &str) -> Option<Cow<'static, str>> {
+    let bytes = unescape(quoted.as_bytes())?;
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -31,9 +48,9 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
 /// First byte of the three that would encode a surrogate.
 const SURROGATE_LEAD: u8 = 0xED;
 
-/// The bytes that the JSON string `raw`, with its quotes, stands for; lone surrogates are encoded as if they
-/// were characters.
-pub(super) fn unescape(raw: &str) -> Option<Vec<u8>> {
+/// The bytes that a JSON string with its quotes stands for; lone surrogates are encoded as if they were
+/// characters.
+pub(super) fn unescape(quoted: &[u8]) -> Option<Vec<u8>> {
     struct Bytes;
     impl serde::de::Visitor<'_> for Bytes {
         type Value = Vec<u8>;
@@ -47,7 +64,7 @@ pub(super) fn unescape(raw: &str) -> Option<Vec<u8>> {
         }
     }
     // asked for bytes, serde_json does not mind lone surrogates
-    serde::Deserializer::deserialize_bytes(&mut Deserializer::from_str(raw), Bytes).ok()
+    serde::Deserializer::deserialize_bytes(&mut Deserializer::from_slice(quoted), Bytes).ok()
 }
 
 #[cfg(test)]
@@ -65,8 +82,9 @@ mod tests {
             (r#""x\ud83dy""#, "x\u{fffd}y"),
             (r#""\ud83d\ud83d\ude00\udc00""#, "\u{fffd}😀\u{fffd}"),
         ] {
-            assert_eq!(string(raw).unwrap(), text, "{raw}");
+            let raw = Raw { text: raw, has_escapes: raw.contains('\\') };
+            assert_eq!(raw.string().unwrap(), text, "{raw:?}");
         }
-        assert_eq!(string("17"), None);
+        assert_eq!(Raw { text: "17", has_escapes: false }.string(), None);
     }
 }

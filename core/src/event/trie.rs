@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::text::unescape;
+use super::{cursor::Key, text::unescape};
 
 /// The top-level key whose value is replaced.
 const GEO: &str = "geo";
@@ -72,12 +72,12 @@ impl Node {
         !self.children.is_empty()
     }
 
-    /// The node below this one under `raw_key`, a JSON string with its quotes.
-    pub(super) fn child(&self, raw_key: &str, has_escapes: bool) -> Option<&Self> {
-        if has_escapes {
-            return self.find(&unescape(raw_key)?);
+    /// The node below this one under `key`.
+    pub(super) fn child(&self, key: Key<'_>) -> Option<&Self> {
+        if key.has_escapes {
+            return self.find(&unescape(key.quoted)?);
         }
-        self.find(raw_key.as_bytes().get(1..raw_key.len() - 1)?)
+        self.find(key.quoted.get(1..key.quoted.len() - 1)?)
     }
 
     fn find(&self, key: &[u8]) -> Option<&Self> {
