@@ -121,7 +121,7 @@ impl OpenEpoch {
 struct Committing {
     epoch: OpenEpoch,
     begun: Instant,
-    changes: Vec<Arc<OutputBatch>>,
+    state_records: u64,
 }
 
 impl Actor for Committer {
@@ -250,14 +250,16 @@ impl CommitterState {
         for batch in &changes {
             self.append(Arc::clone(batch));
         }
-        let number = epoch.epoch;
+        let state_records = changes.iter().map(|changes| changes.records.len() as u64).sum();
+        let (number, begun) = (epoch.epoch, Instant::now());
         self.args.writer.send(WriterCommand::Commit {
             generation: self.args.generation,
-            epoch: number,
             progress: self.progress(&epoch),
+            apply: Apply { epoch: number, changes, begun },
+            store: self.args.store.clone(),
             committer: myself.clone(),
         });
-        self.committing = Some(Committing { epoch, begun: Instant::now(), changes });
+        self.committing = Some(Committing { epoch, begun, state_records });
         myself.send_after(WATCHDOG, move || CommitterMsg::Overdue(number));
     }
 
@@ -292,7 +294,7 @@ impl CommitterState {
     }
 
     fn committed(&mut self, epoch: Epoch, phases: CommitPhases) -> Result<(), ActorProcessingErr> {
-        let Some(Committing { epoch: committed, begun, changes }) =
+        let Some(Committing { epoch: committed, begun, state_records }) =
             self.committing.take_if(|committing| committing.epoch.epoch == epoch)
         else {
             return Ok(());
@@ -302,11 +304,11 @@ impl CommitterState {
         // before the barrier's word, upon which the supervisor looks at it
         self.report_progress(&committed);
         self.args.barrier.cast(BarrierMsg::Finished { epoch, committed: true })?;
-        self.report_counts(&committed, &changes);
+        self.report_counts(&committed, state_records);
         self.tell_alerts(&committed);
         self.report_phases(&committed, begun, phases);
         self.args.metrics.epoch_committed(epoch);
-        self.args.store.apply(Apply { epoch, changes, begun })
+        Ok(())
     }
 
     fn report_progress(&self, epoch: &OpenEpoch) {
@@ -319,7 +321,7 @@ impl CommitterState {
     }
 
     /// Counts what is now visible, so that the metrics equal what the topics hold.
-    fn report_counts(&self, epoch: &OpenEpoch, changes: &[Arc<OutputBatch>]) {
+    fn report_counts(&self, epoch: &OpenEpoch, state: u64) {
         let metrics = &self.args.metrics;
         let mut total = Tally::default();
         for (partition, tally) in epoch.tallies.iter().enumerate() {
@@ -327,7 +329,6 @@ impl CommitterState {
             total.add(tally);
         }
         let alerts = epoch.deltas.iter().map(|delta| delta.raised.len() as u64).sum();
-        let state = changes.iter().map(|changes| changes.records.len() as u64).sum();
         for (sink, records) in [total.forwarded, alerts, total.dead_letters(), state].into_iter().enumerate()
         {
             metrics.sink_records(sink).add(records);

@@ -33,7 +33,7 @@ use crate::{
     reader::{Positions, ReaderHandle, Route},
     recovery::{Plan, by_partition},
     settings::PipelineSettings,
-    store::{SharedCopy, StoreActor, StoreArgs, StoreHandle},
+    store::{SharedCopy, StoreActor, StoreArgs, StoreHandle, Unapplied},
     until_end::Ends,
     window::{WindowActor, WindowArgs},
     writer::WriterHandle,
@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<PipelineSettings>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) copy: SharedCopy,
+    pub(crate) unapplied: Unapplied,
     pub(crate) geo: GeoSource,
     pub(crate) metrics: Metrics,
     pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
@@ -106,14 +107,15 @@ impl Live {
         let committed: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
         writer.begin(number);
 
-        let waiting = Arc::default();
+        let unapplied = Arc::clone(&shared.unapplied);
         let store_args = StoreArgs {
-            waiting: Arc::clone(&waiting),
+            unapplied: Arc::clone(&unapplied),
             copy: Arc::clone(&shared.copy),
             log: Arc::clone(&log),
             metrics: metrics.clone(),
         };
-        let store = StoreHandle::new(children.spawn(Part::Store, 0, StoreActor, store_args).await?, waiting);
+        let store =
+            StoreHandle::new(children.spawn(Part::Store, 0, StoreActor, store_args).await?, unapplied);
         let barrier_args = BarrierArgs {
             epoch,
             interval: settings.checkpoint_interval,

@@ -15,6 +15,7 @@ use tidegate_supervision::Part;
 use crate::{
     job::{CountedEvents, Filtered, Job, PieceId, Processed},
     recovery::{Plan, RecoveryError},
+    store::{Apply, StoreHandle},
     tally::Tally,
 };
 
@@ -169,11 +170,12 @@ pub(crate) enum SupervisorMsg {
 pub(crate) enum WriterCommand {
     /// From the committer.
     Append { generation: Generation, batch: Arc<OutputBatch> },
-    /// From the committer: end the epoch, and tell it when that is done.
+    /// From the committer: end the epoch; when that is done, hand its changes to the store and tell the committer.
     Commit {
         generation: Generation,
-        epoch: Epoch,
         progress: Vec<InputProgress>,
+        apply: Apply,
+        store: StoreHandle,
         committer: ActorRef<CommitterMsg>,
     },
     /// From the recovery task: give up the open epoch; answers with what is committed.

@@ -24,7 +24,7 @@ use crate::{
     messages::SupervisorMsg,
     reader::ReaderHandle,
     settings::PipelineSettings,
-    store::{LocalCopy, SharedCopy},
+    store::{LocalCopy, SharedCopy, Unapplied, apply_left},
     writer::WriterHandle,
 };
 
@@ -78,6 +78,8 @@ pub(crate) enum RecoveryError {
 pub(crate) struct Recovery {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) copy: SharedCopy,
+    /// What the generation before has committed and not applied to the copy.
+    pub(crate) unapplied: Unapplied,
     pub(crate) settings: Arc<PipelineSettings>,
     pub(crate) metrics: Metrics,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
@@ -150,6 +152,7 @@ impl Recovery {
     ) -> Result<Plan, RecoveryError> {
         let never_committed = kept.committed.iter().all(|partition| partition.committed.is_none());
         let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+        apply_left(&mut copy, &self.unapplied, &self.metrics);
         let mut facts = Facts {
             committed: kept.committed.into_iter().map(|partition| partition.committed).collect(),
             ranges,

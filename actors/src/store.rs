@@ -35,6 +35,7 @@ pub(crate) struct LocalCopy {
 pub(crate) type SharedCopy = Arc<Mutex<LocalCopy>>;
 
 /// A committed epoch to apply.
+#[derive(Clone)]
 pub(crate) struct Apply {
     pub(crate) epoch: Epoch,
     pub(crate) changes: Vec<Arc<OutputBatch>>,
@@ -46,24 +47,24 @@ pub(crate) struct Apply {
 #[derive(Clone)]
 pub(crate) struct StoreHandle {
     actor: ActorRef<StoreMsg>,
-    waiting: Waiting,
+    unapplied: Unapplied,
 }
 
-/// Epochs that are to be applied, oldest first.
-type Waiting = Arc<Mutex<Vec<Apply>>>;
+/// Committed epochs that are not applied yet, oldest first. They outlive the generation: what its store actor
+/// leaves, the recovery applies. One is taken out only when it is applied or the copy is given up, since later
+/// ones must not be applied without it.
+pub(crate) type Unapplied = Arc<Mutex<Vec<Apply>>>;
 
 impl StoreHandle {
-    pub(crate) fn new(actor: ActorRef<StoreMsg>, waiting: Waiting) -> Self {
-        Self { actor, waiting }
+    pub(crate) fn new(actor: ActorRef<StoreMsg>, unapplied: Unapplied) -> Self {
+        Self { actor, unapplied }
     }
 
     /// Hands over a committed epoch.
-    ///
-    /// # Errors
-    /// If the actor is gone.
-    pub(crate) fn apply(&self, apply: Apply) -> Result<(), ActorProcessingErr> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(apply);
-        Ok(self.actor.cast(StoreMsg::Wake)?)
+    pub(crate) fn apply(&self, apply: Apply) {
+        self.unapplied.lock().unwrap_or_else(PoisonError::into_inner).push(apply);
+        // if the actor is gone, a recovery follows
+        let _ = self.actor.cast(StoreMsg::Wake);
     }
 
     /// Waits until all that was handed over is applied, and ends the actor.
@@ -76,7 +77,7 @@ impl StoreHandle {
 pub(crate) struct StoreActor;
 
 pub(crate) struct StoreArgs {
-    pub(crate) waiting: Waiting,
+    pub(crate) unapplied: Unapplied,
     pub(crate) copy: SharedCopy,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) metrics: Metrics,
@@ -109,15 +110,19 @@ impl Actor for StoreActor {
         state: &mut StoreState,
     ) -> Result<(), ActorProcessingErr> {
         fail_point!("store");
-        let waiting = mem::take(&mut *state.args.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let Some(last) = waiting.last() else { return Ok(()) };
-        let (epoch, positions) = (last.epoch, state.positions_before(last.begun));
+        let unapplied = state.args.unapplied.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(&Apply { epoch, begun, .. }) = unapplied.last() else { return Ok(()) };
+        let positions = state.positions_before(begun);
         let copy = Arc::clone(&state.args.copy);
         let metrics = state.args.metrics.clone();
         tokio::task::spawn_blocking(move || {
-            apply_to(&copy, epoch, &merge(&waiting), positions.as_deref(), &metrics);
+            let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
+            apply_to(&mut copy, unapplied, positions.as_deref(), &metrics);
+            fail_point!("after_store");
         })
         .await?;
+        let unapplied = &state.args.unapplied;
+        unapplied.lock().unwrap_or_else(PoisonError::into_inner).retain(|apply| apply.epoch > epoch);
         state.note_positions().await;
         Ok(())
     }
@@ -146,21 +151,27 @@ impl StoreState {
 
 type Row = (Vec<u8>, Option<Vec<u8>>);
 
+/// Applies what an ended generation has left, so that nothing of it has to be read from the changelog.
+pub(crate) fn apply_left(copy: &mut LocalCopy, unapplied: &Unapplied, metrics: &Metrics) {
+    let left = mem::take(&mut *unapplied.lock().unwrap_or_else(PoisonError::into_inner));
+    apply_to(copy, left, None, metrics);
+}
+
 fn apply_to(
-    copy: &Mutex<LocalCopy>,
-    epoch: Epoch,
-    rows: &[Row],
+    copy: &mut LocalCopy,
+    mut unapplied: Vec<Apply>,
     positions: Option<&[NextOffset]>,
     metrics: &Metrics,
 ) {
     let started = Instant::now();
-    let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(store) = &mut copy.store else { return };
-    match store.apply(epoch, rows, positions) {
+    // of a writer that came back late from a commit that was found out about and caught up with meanwhile
+    unapplied.retain(|apply| store.base().is_none_or(|base| base.epoch < apply.epoch));
+    let Some(Apply { epoch, .. }) = unapplied.last() else { return };
+    match store.apply(*epoch, &merge(&unapplied), positions) {
         Ok(()) => {
             metrics.checkpoint_duration(CheckpointPhase::Store).record(started.elapsed());
             metrics.state_bytes().set(store.size_on_disk() as f64);
-            fail_point!("after_store");
         }
         Err(error) => {
             tracing::error!(%epoch, %error, "local state copy failed, going on without it until the next recovery");

@@ -26,7 +26,7 @@ use crate::{
     messages::{BarrierMsg, SupervisorMsg},
     pipeline::{Ending, Parts},
     recovery::{Plan, Recovery, RecoveryError, Remains},
-    store::LocalCopy,
+    store::{LocalCopy, Unapplied},
     until_end::UntilEnd,
 };
 
@@ -85,6 +85,7 @@ impl Actor for Supervisor {
             settings,
             log,
             copy: Arc::new(Mutex::new(LocalCopy { dir: state_dir, store: None, stale: false })),
+            unapplied: Unapplied::default(),
             geo,
             metrics,
             alerts,
@@ -95,6 +96,7 @@ impl Actor for Supervisor {
         let recovery = Recovery {
             log: Arc::clone(&shared.log),
             copy: Arc::clone(&shared.copy),
+            unapplied: Arc::clone(&shared.unapplied),
             settings: Arc::clone(&shared.settings),
             metrics: shared.metrics.clone(),
             supervisor: myself.clone(),

@@ -17,13 +17,16 @@ use std::{
 
 use fail::fail_point;
 use ractor::ActorRef;
-use tidegate_core::{Epoch, Generation};
+use tidegate_core::Generation;
 use tidegate_log::{CommitOutcome, CommittedOffset, EpochWriter, InputProgress, LogError};
 use tidegate_supervision::Part;
 use tidegate_telemetry::{Metrics, Stage};
 use tokio::sync::oneshot;
 
-use crate::messages::{CommitterMsg, SupervisorMsg, WriterCommand};
+use crate::{
+    messages::{CommitterMsg, SupervisorMsg, WriterCommand},
+    store::{Apply, StoreHandle},
+};
 
 /// A commit that takes longer is given up, and recovery finds out what became of it.
 pub(crate) const COMMIT_DEADLINE: Duration = Duration::from_secs(10);
@@ -120,9 +123,9 @@ impl WriterThread {
                         self.metrics.stage(Stage::Committer).queue().sub(batch.records.len() as u64);
                     }
                 }
-                WriterCommand::Commit { generation, epoch, progress, committer } => {
+                WriterCommand::Commit { generation, progress, apply, store, committer } => {
                     if self.counts(generation) {
-                        self.commit(epoch, progress, &committer);
+                        self.commit(progress, apply, &store, &committer);
                     }
                 }
                 WriterCommand::Rollback(reply) => {
@@ -142,7 +145,13 @@ impl WriterThread {
         !self.failed
     }
 
-    fn commit(&mut self, epoch: Epoch, progress: Vec<InputProgress>, committer: &ActorRef<CommitterMsg>) {
+    fn commit(
+        &mut self,
+        progress: Vec<InputProgress>,
+        apply: Apply,
+        store: &StoreHandle,
+        committer: &ActorRef<CommitterMsg>,
+    ) {
         fail_point!("before_commit");
         match self.writer.commit(&progress, COMMIT_DEADLINE) {
             CommitOutcome::Committed(phases) => {
@@ -151,7 +160,10 @@ impl WriterThread {
                     let index = progress.partition.0 as usize;
                     self.committed[index].committed = Some((progress.next, progress.metadata));
                 }
-                // if the committer is gone, the generation has ended and recovery asks for `committed`
+                let epoch = apply.epoch;
+                // here and not by the committer, which may be gone
+                store.apply(apply);
+                // if it is, the generation has ended and recovery asks for `committed`
                 let _ = committer.cast(CommitterMsg::Committed { epoch, phases });
             }
             CommitOutcome::NotCommitted(error) | CommitOutcome::Unknown(error) => self.check(Err(error)),
