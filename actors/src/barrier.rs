@@ -1,7 +1,8 @@
 //! Cuts epochs, one at a time.
 //!
 //! A cut goes out every `checkpoint.interval`, or sooner when somebody asks: an alert has crossed, or the
-//! budget of bytes is used up. The next cut waits until the epoch before it is committed.
+//! budget of bytes is used up; or at the start, so that the first output is visible soon. The next cut waits until
+//! the epoch before it is committed.
 
 use std::{
     sync::Arc,
@@ -21,6 +22,10 @@ use crate::{
 /// Cuts that were asked for are at least a tenth of the interval apart, so that a storm of alerts does not
 /// turn the whole time into commits.
 const EARLY_CUTS_PER_INTERVAL: u32 = 10;
+/// A generation cuts early until its second commit: the first may hold nothing but the owner's name. And no longer
+/// than this: with nothing to read there is nothing to hurry for.
+const EARLY_COMMITS: u32 = 2;
+const EARLY_FOR: Duration = Duration::from_secs(1);
 
 pub(crate) struct Barrier;
 
@@ -44,6 +49,8 @@ pub(crate) struct BarrierState {
     /// A cut is under way.
     open: Option<Cut>,
     wanted: bool,
+    began: Instant,
+    commits: u32,
     draining: bool,
 }
 
@@ -66,6 +73,8 @@ impl Actor for Barrier {
             armed: None,
             open: None,
             wanted: false,
+            began: now,
+            commits: 0,
             draining: false,
         })
     }
@@ -91,6 +100,7 @@ impl Actor for Barrier {
 impl BarrierState {
     fn finished(&mut self, epoch: Epoch, committed: bool) -> Result<(), ActorProcessingErr> {
         if let Some(cut) = self.open.take_if(|cut| cut.epoch == epoch) {
+            self.commits += u32::from(committed);
             self.args.supervisor.cast(SupervisorMsg::Progress { epoch, committed })?;
             if cut.drain {
                 self.args.supervisor.cast(SupervisorMsg::Drained)?;
@@ -103,7 +113,8 @@ impl BarrierState {
         if self.open.is_some() || self.partitions.is_empty() {
             return Ok(());
         }
-        let due = match (self.draining, self.wanted) {
+        let starting = self.commits < EARLY_COMMITS && now - self.began < EARLY_FOR;
+        let due = match (self.draining, self.wanted || starting) {
             (true, _) => now,
             (false, true) => self.due.min(self.last_cut + self.args.interval / EARLY_CUTS_PER_INTERVAL),
             (false, false) => self.due,
