@@ -140,7 +140,7 @@ impl BarrierState {
         self.args.epoch = cut.epoch.next();
         (self.last_cut, self.due, self.wanted, self.open) = (now, now + self.args.interval, false, Some(cut));
         for partition in &self.partitions {
-            partition.cast(PartitionMsg::Cut(cut))?;
+            let _ = partition.cast(PartitionMsg::Cut(cut));
         }
         Ok(())
     }

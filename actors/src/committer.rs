@@ -168,13 +168,13 @@ impl Actor for Committer {
             }
             CommitterMsg::Sealed(sealed) => {
                 state.take_seal(sealed);
-                state.commit_if_complete(&myself)?;
+                state.commit_if_complete(&myself);
             }
             CommitterMsg::Delta(delta) => {
                 state.open.deltas.push(*delta);
-                state.commit_if_complete(&myself)?;
+                state.commit_if_complete(&myself);
             }
-            CommitterMsg::Committed { epoch, phases } => state.committed(epoch, phases)?,
+            CommitterMsg::Committed { epoch, phases } => state.committed(epoch, phases),
             CommitterMsg::Overdue(epoch) => {
                 if state.committing.as_ref().is_some_and(|committing| committing.epoch.epoch == epoch) {
                     let generation = state.args.generation;
@@ -211,31 +211,29 @@ impl CommitterState {
         }
     }
 
-    fn commit_if_complete(&mut self, myself: &ActorRef<CommitterMsg>) -> Result<(), ActorProcessingErr> {
+    fn commit_if_complete(&mut self, myself: &ActorRef<CommitterMsg>) {
         let open = &self.open;
         if open.seals < open.sealed.len() || open.deltas.len() < self.args.window_actors {
-            return Ok(());
+            return;
         }
         let next = OpenEpoch::new(open.epoch.next(), open.sealed.len());
         let epoch = std::mem::replace(&mut self.open, next);
         let announce = std::mem::take(&mut self.args.announce);
         if epoch.is_empty() && !announce && self.last_commit.elapsed() < KEEP_ALIVE {
-            self.skip(epoch)?;
+            self.skip(&epoch);
         } else {
             self.commit(myself, epoch, announce);
         }
         for output in std::mem::take(&mut self.early) {
             self.take_output(output);
         }
-        Ok(())
     }
 
     /// Nothing came in and nothing goes out: the epoch needs no commit.
-    fn skip(&mut self, epoch: OpenEpoch) -> Result<(), ActorProcessingErr> {
+    fn skip(&self, epoch: &OpenEpoch) {
         self.args.metrics.epoch_empty();
-        self.report_progress(&epoch);
-        self.args.barrier.cast(BarrierMsg::Finished { epoch: epoch.epoch, committed: false })?;
-        Ok(())
+        self.report_progress(epoch);
+        let _ = self.args.barrier.cast(BarrierMsg::Finished { epoch: epoch.epoch, committed: false });
     }
 
     fn commit(&mut self, myself: &ActorRef<CommitterMsg>, mut epoch: OpenEpoch, announce: bool) {
@@ -293,22 +291,21 @@ impl CommitterState {
         batch
     }
 
-    fn committed(&mut self, epoch: Epoch, phases: CommitPhases) -> Result<(), ActorProcessingErr> {
+    fn committed(&mut self, epoch: Epoch, phases: CommitPhases) {
         let Some(Committing { epoch: committed, begun, state_records }) =
             self.committing.take_if(|committing| committing.epoch.epoch == epoch)
         else {
-            return Ok(());
+            return;
         };
         self.last_commit = Instant::now();
         self.args.credits.give_back(committed.bytes);
         // before the barrier's word, upon which the supervisor looks at it
         self.report_progress(&committed);
-        self.args.barrier.cast(BarrierMsg::Finished { epoch, committed: true })?;
+        let _ = self.args.barrier.cast(BarrierMsg::Finished { epoch, committed: true });
         self.report_counts(&committed, state_records);
         self.tell_alerts(&committed);
         self.report_phases(&committed, begun, phases);
         self.args.metrics.epoch_committed(epoch);
-        Ok(())
     }
 
     fn report_progress(&self, epoch: &OpenEpoch) {

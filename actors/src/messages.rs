@@ -2,6 +2,9 @@
 //!
 //! Actors of a generation know only each other, so a message of an older generation has no way to a newer
 //! actor. Threads outlive generations; what they are told carries the [`Generation`].
+//!
+//! A message to an actor that is gone is dropped: the supervisor hears of the one that died, and a sender that died
+//! of it too would only hide which one that was.
 
 use std::{sync::Arc, time::Instant};
 

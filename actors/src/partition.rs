@@ -93,7 +93,7 @@ impl Actor for Partition {
             PartitionMsg::End(next) => state.end = Some(next),
             PartitionMsg::Done(piece, processed) => {
                 state.slots.done(piece, *processed);
-                state.pass_on()?;
+                state.pass_on();
             }
             PartitionMsg::Lost { piece, blamed } => state.retry(&myself, piece, blamed)?,
             PartitionMsg::WorkerReplaced => {
@@ -102,7 +102,7 @@ impl Actor for Partition {
                 }
             }
             PartitionMsg::Cut(cut) if cut.drain && !state.slots.is_empty() => state.draining = Some(cut),
-            PartitionMsg::Cut(cut) => state.seal(cut)?,
+            PartitionMsg::Cut(cut) => state.seal(cut),
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl PartitionState {
                 if let Some(processed) = self.poison(piece) {
                     self.slots.done(piece, processed);
                 }
-                self.pass_on()?;
+                self.pass_on();
             }
         }
         Ok(())
@@ -160,19 +160,18 @@ impl PartitionState {
     }
 
     /// Passes on all batches that are complete and next in order.
-    fn pass_on(&mut self) -> Result<(), ActorProcessingErr> {
+    fn pass_on(&mut self) {
         while let Some(finished) = self.slots.pop() {
-            self.pass_on_batch(finished)?;
+            self.pass_on_batch(finished);
         }
         if self.slots.is_empty()
             && let Some(cut) = self.draining.take()
         {
-            self.seal(cut)?;
+            self.seal(cut);
         }
-        Ok(())
     }
 
-    fn pass_on_batch(&mut self, Finished { batch, pieces }: Finished) -> Result<(), ActorProcessingErr> {
+    fn pass_on_batch(&mut self, Finished { batch, pieces }: Finished) {
         let PartitionArgs { epoch, partition, .. } = self.args;
         if let Some(last) = batch.records.last() {
             self.args.next = NextOffset(last.offset + 1);
@@ -185,14 +184,14 @@ impl PartitionState {
             for (window, events) in self.args.windows.iter().zip(piece.counted) {
                 if !events.is_empty() {
                     self.args.metrics.stage(Stage::Window).queue().add(events.events.len() as u64);
-                    window.cast(WindowMsg::Count { epoch, partition, events })?;
+                    let _ = window.cast(WindowMsg::Count { epoch, partition, events });
                 }
             }
             let (output, tally) = (piece.output, piece.tally);
             let bytes = std::mem::take(&mut bytes);
-            self.args.committer.cast(CommitterMsg::Output { epoch, partition, output, tally, bytes })?;
+            let output = CommitterMsg::Output { epoch, partition, output, tally, bytes };
+            let _ = self.args.committer.cast(output);
         }
-        Ok(())
     }
 
     /// Whether cuts come so much later than they should that the process was paused, or that a commit held
@@ -203,7 +202,7 @@ impl PartitionState {
         cut.elapsed_ms - self.last_cut_ms > usual_ms.max(settings.idle_after_ms / 2)
     }
 
-    fn seal(&mut self, cut: Cut) -> Result<(), ActorProcessingErr> {
+    fn seal(&mut self, cut: Cut) {
         if !cut.log_is_up || self.was_held_up(cut) {
             self.active_ms = cut.elapsed_ms;
         }
@@ -227,10 +226,9 @@ impl PartitionState {
             highest: clock.highest(),
         };
         for window in &self.args.windows {
-            window.cast(WindowMsg::Sealed(sealed))?;
+            let _ = window.cast(WindowMsg::Sealed(sealed));
         }
-        self.args.committer.cast(CommitterMsg::Sealed(sealed))?;
+        let _ = self.args.committer.cast(CommitterMsg::Sealed(sealed));
         self.args.epoch = cut.epoch.next();
-        Ok(())
     }
 }

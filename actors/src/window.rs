@@ -73,7 +73,7 @@ impl Actor for WindowActor {
                 state.count(partition, &events);
             }
             WindowMsg::Count { partition, events, .. } => state.early.push_back((partition, events)),
-            WindowMsg::Sealed(sealed) => state.sealed(sealed)?,
+            WindowMsg::Sealed(sealed) => state.sealed(sealed),
         }
         state.args.metrics.stage(Stage::Window).add_busy(started.elapsed());
         Ok(())
@@ -94,21 +94,20 @@ impl WindowActorState {
         }
     }
 
-    fn sealed(&mut self, sealed: Sealed) -> Result<(), ActorProcessingErr> {
+    fn sealed(&mut self, sealed: Sealed) {
         self.marks[sealed.partition.0 as usize] = Some(sealed.mark);
-        let Some(marks) = self.marks.iter().copied().collect::<Option<Vec<_>>>() else { return Ok(()) };
+        let Some(marks) = self.marks.iter().copied().collect::<Option<Vec<_>>>() else { return };
         self.marks.fill(None);
         let watermark = self.args.watermark.advance(&marks, sealed.cut.elapsed_ms);
         let delta = self.args.windows.seal(watermark);
         let epoch = self.args.epoch;
         let delta = Box::new(self.render(epoch, delta));
-        self.args.committer.cast(CommitterMsg::Delta(delta))?;
+        let _ = self.args.committer.cast(CommitterMsg::Delta(delta));
 
         self.args.epoch = epoch.next();
         for (partition, events) in std::mem::take(&mut self.early) {
             self.count(partition, &events);
         }
-        Ok(())
     }
 
     fn render(&self, epoch: Epoch, delta: EpochDelta) -> Delta {
