@@ -85,16 +85,50 @@ impl Daemon {
         if status.success() { Ok(()) } else { Err(format!("the daemon ended with {status}").into()) }
     }
 
-    /// The mean of a histogram of milliseconds, for the series that has `labels` in its braces.
-    pub(super) fn mean_ms(&self, histogram: &str, labels: &str) -> Result<f64, Error> {
+    /// What a histogram of seconds has so far, in the series that has `labels` in its braces.
+    pub(super) fn sums(&self, histogram: &str, labels: &str) -> Result<Sums, Error> {
         let page = get(&self.http, "/metrics")?;
-        let value = |end: &str| -> Option<f64> {
+        let value = |end: &str| {
             let name = format!("{histogram}_{end}");
-            let line = page.lines().find(|line| line.starts_with(&name) && line.contains(labels))?;
-            line.rsplit_once(' ')?.1.parse().ok()
+            series(&page, &name).find(|(line, _)| line.contains(labels)).map_or(0.0, |(_, value)| value)
         };
-        let mean = value("sum").zip(value("count")).map(|(sum, count)| sum * 1e3 / count);
-        mean.ok_or_else(|| format!("the daemon has no {histogram}").into())
+        Ok(Sums { seconds: value("sum"), count: value("count") })
+    }
+
+    /// Waits until at most `records` are left to be read.
+    pub(super) fn wait_for_lag(&self, records: f64, timeout: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let page = get(&self.http, "/metrics")?;
+            let lag: f64 = series(&page, "tidegate_consumer_lag_records").map(|(_, lag)| lag).sum();
+            if lag <= records {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the daemon did not catch up: {lag} records are left to be read").into());
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// The series of one metric on a page of `/metrics`: line and value.
+fn series<'a>(page: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    let lines = page.lines().filter(move |line| line.starts_with(name));
+    lines.filter_map(|line| Some((line, line.rsplit_once(' ')?.1.parse().ok()?)))
+}
+
+/// Sum and number of what a histogram has seen.
+#[derive(Clone, Copy)]
+pub(super) struct Sums {
+    seconds: f64,
+    count: f64,
+}
+
+impl Sums {
+    /// Mean of what came since `earlier`, in ms; not a number if nothing did.
+    pub(super) fn mean_ms_since(self, earlier: Self) -> f64 {
+        (self.seconds - earlier.seconds) * 1e3 / (self.count - earlier.count)
     }
 }
 

@@ -28,8 +28,9 @@ use crate::Error;
 
 const ALERTS_FOR_DOCS: usize = 240;
 const COMMAND: &str = "cargo xtask bench latency";
-/// Until the daemon has caught up with what was there, and the broker's JVM is warm.
+/// Until the broker's JVM is warm.
 const WARM_UP: Duration = Duration::from_secs(30);
+const CATCH_UP_DEADLINE: Duration = Duration::from_secs(60);
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Parts of a checkpoint, as the metric's label calls them.
 const PHASES: [&str; 7] = ["cut", "align", "flush", "offsets", "commit", "total", "store"];
@@ -89,9 +90,15 @@ fn measure(args: &Args, workshop: &Workshop, rate: u32) -> Result<Figures, Error
     daemon.next(&[RUNNING], START_DEADLINE)?;
     let probes = Probes::connect(workshop, &site)?;
     sleep(WARM_UP);
+    daemon.wait_for_lag(f64::from(rate), CATCH_UP_DEADLINE)?;
 
     let pids = [Some(daemon.id()), args.place.kafka_pid, Some(load.id()), Some(std::process::id())];
     let busy = || pids.map(|pid| Some(snapshot(pid?)?.cpu));
+    let phase =
+        |phase: &&str| daemon.sums("tidegate_checkpoint_duration_seconds", &format!("phase=\"{phase}\""));
+    let phases = || PHASES.iter().map(phase).collect::<Result<Vec<_>, _>>();
+    let own = || daemon.sums("tidegate_alert_latency_seconds", "");
+    let (phases_before, own_before) = (phases()?, own()?);
     let (began, before, all_before) = (Instant::now(), busy(), machine_busy());
     let latencies = probes.measure(args.alerts)?;
     let seconds = began.elapsed().as_secs_f64();
@@ -105,10 +112,10 @@ fn measure(args: &Args, workshop: &Workshop, rate: u32) -> Result<Figures, Error
         load: share(2).ok_or("the load has ended")? + share(3).unwrap_or_default(),
         all,
     };
-    let phase =
-        |phase: &&str| daemon.mean_ms("tidegate_checkpoint_duration_seconds", &format!("phase=\"{phase}\""));
-    let phase_ms = PHASES.iter().map(phase).collect::<Result<_, _>>()?;
-    let own_mean_ms = daemon.mean_ms("tidegate_alert_latency_seconds", "")?;
+    let phase_ms =
+        phases()?.into_iter().zip(phases_before).map(|(after, before)| after.mean_ms_since(before));
+    let phase_ms = phase_ms.collect();
+    let own_mean_ms = own()?.mean_ms_since(own_before);
     finish(workshop, &site, load, daemon)?;
     Ok(Figures { rate, latency: Quantiles::of(latencies.into_iter()), phase_ms, own_mean_ms, cores })
 }
@@ -146,7 +153,7 @@ impl Report<'_> {
         }
         format!(
             "Threshold {THRESHOLD}, crossed several times a second. {}\n\n{}\n\nWhere the time goes: the \
-             daemon's own means, in ms, of all its checkpoints, and from the append of the event to the commit \
+             daemon's own means, in ms, of its checkpoints meanwhile, and from the append of the event to the commit \
              of its alert.\n\n{}\n",
             self.machine.line(&self.args.place.kafka_name),
             table(&times),
