@@ -15,7 +15,7 @@ use tidegate_actors::{CommittedAlert, Ending, GeoSource, Parts, PipelineHandle};
 use tidegate_config::Settings;
 use tidegate_log::{Health, Log, LogError};
 use tidegate_state::StateDir;
-use tidegate_telemetry::{Metrics, Status, logs};
+use tidegate_telemetry::{Journal, Metrics, Otlp, Status, logs};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -41,6 +41,10 @@ impl Failure {
         Self { code, text: error.to_string() }
     }
 
+    pub(crate) fn configuration(error: impl ToString) -> Self {
+        Self::new(exit::CONFIGURATION, error)
+    }
+
     pub(crate) fn failed(error: impl ToString) -> Self {
         Self::new(exit::FAILED, error)
     }
@@ -53,12 +57,12 @@ impl From<LogError> for Failure {
 }
 
 /// `tidegate run`: until a signal, a lasting error, or with `until_end` the end of the input.
-pub(crate) fn run(settings: &Settings, until_end: bool) -> ExitCode {
-    if let Err(error) = logs::init(wiring::log_format(settings), "info") {
-        eprintln!("error: {error}");
-        return ExitCode::from(exit::FAILED);
-    }
+pub(crate) fn run(settings: &Settings, config: String, until_end: bool) -> ExitCode {
+    let mut logging = false;
     let result = block_on(async {
+        let otlp = Otlp::new(&wiring::otlp_settings(settings)).map_err(Failure::configuration)?;
+        logs::init(wiring::log_format(settings), "info", otlp.as_ref()).map_err(Failure::failed)?;
+        logging = true;
         // whoever opens an embedded log holds the directory's lock
         let state_dir = StateDir::open(&settings.state_dir).map_err(Failure::failed)?;
         let (log, embedded) = wiring::connect(settings)?;
@@ -66,7 +70,7 @@ pub(crate) fn run(settings: &Settings, until_end: bool) -> ExitCode {
             Some(store) => http::log_routes(settings, store),
             None => http::no_log_routes(),
         };
-        let options = Options { until_end, routes, ..Options::default() };
+        let options = Options { until_end, routes, config, otlp, ..Options::default() };
         let daemon = Daemon::start(settings, state_dir, log, options).await?;
         tracing::info!(address = %daemon.address, "http server listening");
         daemon.ended(future::pending()).await
@@ -75,6 +79,10 @@ pub(crate) fn run(settings: &Settings, until_end: bool) -> ExitCode {
         Ok(()) => {
             tracing::info!("stopped");
             ExitCode::SUCCESS
+        }
+        Err(Failure { code, text }) if !logging => {
+            eprintln!("error: {text}");
+            ExitCode::from(code)
         }
         Err(Failure { code, text }) => {
             tracing::error!(error = text, exit_code = code, "stopped");
@@ -102,6 +110,10 @@ pub(crate) struct Options {
     pub(crate) any_port: bool,
     /// Served over HTTP beside the daemon's own.
     pub(crate) routes: Router,
+    /// The resolved configuration without secrets, to be shown.
+    pub(crate) config: String,
+    /// Where telemetry goes.
+    pub(crate) otlp: Option<Otlp>,
     /// Where committed alerts are told of. Who subscribes before the start hears of all.
     pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
 }
@@ -112,6 +124,8 @@ impl Default for Options {
             until_end: false,
             any_port: false,
             routes: Router::new(),
+            config: String::new(),
+            otlp: None,
             alerts: broadcast::Sender::new(ALERTS_KEPT),
         }
     }
@@ -129,6 +143,7 @@ pub(crate) struct Daemon {
     signals: Signals,
     grace: Duration,
     until_end: bool,
+    otlp: Option<Otlp>,
 }
 
 impl Daemon {
@@ -142,13 +157,17 @@ impl Daemon {
         log: Arc<dyn Log>,
         options: Options,
     ) -> Result<Self, Failure> {
-        let Options { until_end, any_port, routes, alerts } = options;
+        let Options { until_end, any_port, routes, config, mut otlp, alerts } = options;
         let pipeline_settings =
             wiring::pipeline_settings(settings).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
-        let metrics = Metrics::new(&wiring::labels(settings)).map_err(Failure::failed)?;
+        let metrics = Metrics::exported(&wiring::labels(settings), otlp.as_mut()).map_err(Failure::failed)?;
+        let traces =
+            otlp.as_ref().map(|otlp| otlp.tracing(wiring::trace_names(settings))).unwrap_or_default();
+        let journal = Journal::default();
         let (status, status_shown) = watch::channel(Status::default());
-        let state = HttpState::new(metrics.clone(), status_shown.clone());
-        let address = serve_http(settings.http_listen, any_port, state, routes).await?;
+        let facts = wiring::facts(settings, config);
+        let state = HttpState::new(facts, metrics.clone(), journal.clone(), status_shown.clone());
+        let address = serve_http(settings.http_listen, any_port, state.clone(), routes).await?;
         let geo = load_geo(settings, &metrics).await;
 
         let signals = Signals::listen().map_err(Failure::failed)?;
@@ -158,6 +177,8 @@ impl Daemon {
             settings: Arc::new(pipeline_settings),
             geo,
             metrics: metrics.clone(),
+            journal,
+            traces,
             status: status.clone(),
             alerts,
             owner: RandomState::new().build_hasher().finish(),
@@ -165,9 +186,14 @@ impl Daemon {
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), until_end, "starting");
         let pipeline = tidegate_actors::start(parts).await.map_err(Failure::failed)?;
+        state.show(pipeline.view());
+        if let Some(otlp) = &otlp {
+            tracing::info!(collector = otlp.target(), "telemetry is exported");
+        }
         let grace = settings.shutdown_grace;
-        let daemon = Self { address, metrics, status: status_shown, pipeline, signals, grace, until_end };
-        tokio::spawn(observe(log, daemon.metrics.clone(), status));
+        tokio::spawn(observe(log, metrics.clone(), state, status));
+        let daemon =
+            Self { address, metrics, status: status_shown, pipeline, signals, grace, until_end, otlp };
         Ok(daemon)
     }
 
@@ -177,7 +203,11 @@ impl Daemon {
     /// # Errors
     /// If it was no end in order, or with [`Options::until_end`] not at the end of the input.
     pub(crate) async fn ended(mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-        let ending = self.attend(stop).await?;
+        let ending = self.attend(stop).await;
+        if let Some(otlp) = self.otlp.take() {
+            let _ = tokio::task::spawn_blocking(move || otlp.shut_down()).await;
+        }
+        let ending = ending?;
         tracing::debug!(epoch = %self.status.borrow().epoch, ?ending, "pipeline ended");
         match ending {
             Ending::Clean | Ending::Unstarted if self.until_end => {
@@ -244,12 +274,13 @@ async fn load_geo(settings: &Settings, metrics: &Metrics) -> GeoSource {
 }
 
 /// Once a second: is the broker there, how busy are the stages.
-async fn observe(log: Arc<dyn Log>, metrics: Metrics, status: watch::Sender<Status>) {
+async fn observe(log: Arc<dyn Log>, metrics: Metrics, state: HttpState, status: watch::Sender<Status>) {
     let mut every_second = interval(Duration::from_secs(1));
     every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every_second.tick().await;
         metrics.tick();
+        state.tick();
         let health = log.health();
         let up = health == Health::Up;
         status.send_if_modified(|status| {

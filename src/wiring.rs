@@ -14,9 +14,9 @@ use tidegate_log::{
     embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedStore},
     kafka::{KafkaConfig, KafkaLog},
 };
-use tidegate_telemetry::{Labels, logs};
+use tidegate_telemetry::{Labels, OtlpSettings, TraceNames, logs};
 
-use crate::exit;
+use crate::{exit, http::Facts};
 
 /// Where the embedded log is, within the state directory.
 pub(crate) fn embedded_dir(settings: &Settings) -> PathBuf {
@@ -150,6 +150,45 @@ pub(crate) fn labels(settings: &Settings) -> Labels {
         topics: outputs.map(|topic| topic.name.clone()).to_vec(),
         rules: settings.rules.iter().map(|rule| rule.name.clone()).collect(),
         reasons: Reason::ALL.map(Reason::as_str).to_vec(),
+    }
+}
+
+/// What spans say about where they are.
+pub(crate) fn trace_names(settings: &Settings) -> TraceNames {
+    let [raw, _, alerts, ..] = topic_names(settings);
+    let (system, group) = (log_name(settings), settings.kafka.group_id.clone());
+    TraceNames { system, input: raw, group, alerts }
+}
+
+/// What to export of telemetry.
+pub(crate) fn otlp_settings(settings: &Settings) -> OtlpSettings {
+    let telemetry = &settings.telemetry;
+    OtlpSettings {
+        endpoint: telemetry.otlp_endpoint.clone(),
+        service_name: telemetry.service_name.clone(),
+        trace_ratio: telemetry.trace_ratio,
+    }
+}
+
+/// What the HTTP server tells of the settings; `config` is all of them, without secrets.
+pub(crate) fn facts(settings: &Settings, config: String) -> Facts {
+    let [raw, outputs @ ..] = topics(settings);
+    Facts {
+        log: log_name(settings),
+        input: raw.name.clone(),
+        outputs: outputs.map(|topic| topic.name.clone()).to_vec(),
+        partitions: raw.partitions,
+        rules: settings.rules.len(),
+        reasons: Reason::ALL.map(Reason::as_str).to_vec(),
+        checkpoint_interval: settings.checkpoint_interval,
+        config,
+    }
+}
+
+fn log_name(settings: &Settings) -> &'static str {
+    match settings.log {
+        LogKind::Kafka => "kafka",
+        LogKind::Embedded => "embedded",
     }
 }
 

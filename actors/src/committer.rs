@@ -13,9 +13,12 @@ use std::{
 use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::{Epoch, Generation, PartitionId, TimestampMs, alert::Phase, epoch::EpochMark};
-use tidegate_log::{CommitPhases, InputProgress, OutputBatch, Span, Topic, TopicsFacts};
+use tidegate_log::{CommitPhases, InputProgress, OutputBatch, OutputRecord, Span, Topic, TopicsFacts};
 use tidegate_state::{OWNER_KEY, OwnerRecord, encode_owner};
-use tidegate_telemetry::{AlertPhase, CheckpointPhase, Metrics, Stage};
+use tidegate_telemetry::{
+    AlertEntry, AlertPhase, CheckpointEntry, CheckpointPhase, DeadLetterSample, Journal, MAX_LINKS, Metrics,
+    Parent, PartitionEntry, Span as TraceSpan, Stage, Traces,
+};
 use tokio::sync::broadcast;
 
 use crate::{
@@ -24,6 +27,7 @@ use crate::{
     messages::{BarrierMsg, CommitterMsg, Delta, Raised, Sealed, SupervisorMsg, WriterCommand},
     pipeline::CommittedAlert,
     reader::Positions,
+    samples,
     store::{Apply, StoreHandle},
     tally::Tally,
     window::own_record,
@@ -34,6 +38,9 @@ use crate::{
 const WATCHDOG: Duration = COMMIT_DEADLINE.saturating_add(Duration::from_secs(5));
 /// Committed offsets expire when nothing is committed for a week; an idle daemon commits this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Dead letters of an epoch that are shown to whoever looks, at most.
+const SAMPLES_PER_EPOCH: usize = 8;
 
 pub(crate) struct Committer;
 
@@ -54,6 +61,8 @@ pub(crate) struct CommitterArgs {
     pub(crate) credits: Arc<Credits>,
     pub(crate) positions: Positions,
     pub(crate) metrics: Metrics,
+    pub(crate) journal: Journal,
+    pub(crate) traces: Traces,
     pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
     pub(crate) clock: Clock,
 }
@@ -74,6 +83,7 @@ struct Output {
     output: OutputBatch,
     tally: Tally,
     bytes: usize,
+    trace: Parent,
 }
 
 /// What has come of the open epoch.
@@ -87,6 +97,9 @@ struct OpenEpoch {
     tallies: Vec<Tally>,
     outputs: usize,
     bytes: usize,
+    samples: Vec<(&'static str, DeadLetterSample)>,
+    /// Batches whose traces are kept.
+    batches: Vec<Parent>,
 }
 
 impl OpenEpoch {
@@ -100,6 +113,8 @@ impl OpenEpoch {
             tallies: vec![Tally::default(); partitions],
             outputs: 0,
             bytes: 0,
+            samples: Vec::new(),
+            batches: Vec::new(),
         }
     }
 
@@ -122,6 +137,7 @@ struct Committing {
     epoch: OpenEpoch,
     begun: Instant,
     state_records: u64,
+    span: TraceSpan,
 }
 
 impl Actor for Committer {
@@ -154,12 +170,12 @@ impl Actor for Committer {
     ) -> Result<(), ActorProcessingErr> {
         fail_point!("committer");
         match message {
-            CommitterMsg::Output { epoch, partition, output, tally, bytes } => {
+            CommitterMsg::Output { epoch, partition, output, tally, bytes, trace } => {
                 if !std::mem::replace(&mut state.flows, true) {
                     // with "pipeline failed" it tells how long nothing was processed
                     tracing::info!(generation = %state.args.generation, "output flows");
                 }
-                let output = Output { partition, output, tally, bytes };
+                let output = Output { partition, output, tally, bytes, trace };
                 if epoch == state.open.epoch {
                     state.take_output(output);
                 } else {
@@ -187,17 +203,24 @@ impl Actor for Committer {
 }
 
 impl CommitterState {
-    fn take_output(&mut self, Output { partition, output, tally, bytes }: Output) {
+    fn take_output(&mut self, Output { partition, output, tally, bytes, trace }: Output) {
+        if tally.dead_letters() > 0 && self.open.samples.len() < SAMPLES_PER_EPOCH {
+            self.open.samples.extend(samples::first(&output));
+        }
+        if trace.is_kept() && self.open.batches.len() < MAX_LINKS {
+            self.open.batches.push(trace.clone());
+        }
         self.open.tallies[partition.0 as usize].add(&tally);
         self.open.outputs += 1;
         self.open.bytes += bytes;
-        self.append(Arc::new(output));
+        self.append(Arc::new(output), trace);
     }
 
-    fn append(&self, batch: Arc<OutputBatch>) {
+    fn append(&self, batch: Arc<OutputBatch>, trace: Parent) {
         if !batch.records.is_empty() {
             self.args.metrics.stage(Stage::Committer).queue().add(batch.records.len() as u64);
-            self.args.writer.send(WriterCommand::Append { generation: self.args.generation, batch });
+            let generation = self.args.generation;
+            self.args.writer.send(WriterCommand::Append { generation, batch, trace });
         }
     }
 
@@ -232,32 +255,37 @@ impl CommitterState {
     /// Nothing came in and nothing goes out: the epoch needs no commit.
     fn skip(&self, epoch: &OpenEpoch) {
         self.args.metrics.epoch_empty();
+        self.note_partitions(epoch);
         self.report_progress(epoch);
         let _ = self.args.barrier.cast(BarrierMsg::Finished { epoch: epoch.epoch, committed: false });
     }
 
     fn commit(&mut self, myself: &ActorRef<CommitterMsg>, mut epoch: OpenEpoch, announce: bool) {
+        let cut_ago = epoch.seals().map(|sealed| sealed.cut.at.elapsed()).next().unwrap_or_default();
+        let Generation(generation) = self.args.generation;
+        let span = self.args.traces.epoch(epoch.epoch.0, generation, cut_ago, &epoch.batches);
+        let trace = span.parent();
         let mut changes = Vec::with_capacity(epoch.deltas.len() + 1);
         if announce {
             changes.push(Arc::new(self.owner_record(epoch.epoch)));
         }
         for delta in &mut epoch.deltas {
-            self.append(Arc::clone(&delta.alerts));
+            self.append(Arc::clone(&delta.alerts), trace.clone());
             changes.push(Arc::new(std::mem::take(&mut delta.changes)));
         }
         for batch in &changes {
-            self.append(Arc::clone(batch));
+            self.append(Arc::clone(batch), trace.clone());
         }
         let state_records = changes.iter().map(|changes| changes.records.len() as u64).sum();
         let (number, begun) = (epoch.epoch, Instant::now());
         self.args.writer.send(WriterCommand::Commit {
             generation: self.args.generation,
             progress: self.progress(&epoch),
-            apply: Apply { epoch: number, changes, begun },
+            apply: Apply { epoch: number, changes, begun, trace },
             store: self.args.store.clone(),
             committer: myself.clone(),
         });
-        self.committing = Some(Committing { epoch, begun, state_records });
+        self.committing = Some(Committing { epoch, begun, state_records, span });
         myself.send_after(WATCHDOG, move || CommitterMsg::Overdue(number));
     }
 
@@ -292,7 +320,7 @@ impl CommitterState {
     }
 
     fn committed(&mut self, epoch: Epoch, phases: CommitPhases) {
-        let Some(Committing { epoch: committed, begun, state_records }) =
+        let Some(Committing { epoch: mut committed, begun, state_records, span }) =
             self.committing.take_if(|committing| committing.epoch.epoch == epoch)
         else {
             return;
@@ -304,7 +332,11 @@ impl CommitterState {
         let _ = self.args.barrier.cast(BarrierMsg::Finished { epoch, committed: true });
         self.report_counts(&committed, state_records);
         self.tell_alerts(&committed);
-        self.report_phases(&committed, begun, phases);
+        self.note_partitions(&committed);
+        self.note_samples(&mut committed);
+        let phases = phases_of(&committed, begun, &phases);
+        self.report_phases(&committed, phases, state_records);
+        span.end_with_phases(&phases);
         self.args.metrics.epoch_committed(epoch);
     }
 
@@ -358,33 +390,81 @@ impl CommitterState {
 
     /// Tells whoever waits for alerts of those that are visible now.
     fn tell_alerts(&self, epoch: &OpenEpoch) {
-        let feed = &self.args.alerts;
-        if feed.receiver_count() == 0 {
+        let committed_at = self.args.clock.now();
+        let alerts = epoch.deltas.iter().flat_map(|Delta { alerts, raised, .. }| {
+            let value = |record: &OutputRecord| record.value.map_or(&[][..], |value| alerts.bytes(value));
+            alerts.records.iter().map(value).zip(raised)
+        });
+        let all: Vec<_> = alerts.collect();
+        self.args.journal.alerts(all.len(), |index, seq| {
+            let (value, raised) = &all[index];
+            let latency =
+                raised.appended_at.map(|at| Duration::from_millis((committed_at.0 - at.0).max(0) as u64));
+            AlertEntry { seq, committed_at, latency, value: (*value).into() }
+        });
+        if self.args.alerts.receiver_count() == 0 {
             return;
         }
-        let committed_at = self.args.clock.now();
-        for Delta { alerts, raised, .. } in &epoch.deltas {
-            for (record, raised) in alerts.records.iter().zip(raised) {
-                let value = record.value.map_or(&[][..], |value| alerts.bytes(value)).into();
-                let Raised { phase, appended_at, .. } = *raised;
-                // the last receiver may have gone meanwhile
-                let _ = feed.send(Arc::new(CommittedAlert { value, phase, appended_at, committed_at }));
-            }
+        for (value, Raised { phase, appended_at, .. }) in all {
+            let (value, phase, appended_at) = (value.into(), *phase, *appended_at);
+            // the last receiver may have gone meanwhile
+            let _ =
+                self.args.alerts.send(Arc::new(CommittedAlert { value, phase, appended_at, committed_at }));
         }
     }
 
-    fn report_phases(&self, epoch: &OpenEpoch, begun: Instant, phases: CommitPhases) {
-        let Some(cut_at) = epoch.seals().map(|sealed| sealed.cut.at).next() else { return };
-        let sealed_at = epoch.all_sealed_at.unwrap_or(begun);
-        for (phase, duration) in [
-            (CheckpointPhase::Cut, sealed_at - cut_at),
-            (CheckpointPhase::Align, begun - sealed_at),
-            (CheckpointPhase::Flush, phases.flush),
-            (CheckpointPhase::Offsets, phases.offsets),
-            (CheckpointPhase::Commit, phases.end),
-            (CheckpointPhase::Total, cut_at.elapsed()),
-        ] {
-            self.args.metrics.checkpoint_duration(phase).record(duration);
+    fn note_partitions(&self, epoch: &OpenEpoch) {
+        let entry = |sealed: &Sealed| PartitionEntry {
+            position: sealed.next.0,
+            watermark: sealed.mark.watermark,
+            idle: sealed.mark.idle,
+        };
+        self.args.journal.set_partitions(epoch.seals().map(entry).collect());
+    }
+
+    fn note_samples(&self, epoch: &mut OpenEpoch) {
+        let at = self.args.clock.now();
+        for (reason, sample) in epoch.samples.drain(..) {
+            self.args.journal.dead_letter(reason, DeadLetterSample { at, ..sample });
         }
     }
+
+    fn report_phases(&self, epoch: &OpenEpoch, phases: Phases, state_records: u64) {
+        let total = phases.iter().map(|(_, duration)| *duration).sum();
+        for (phase, duration) in phases.into_iter().chain([(CheckpointPhase::Total, total)]) {
+            self.args.metrics.checkpoint_duration(phase).record(duration);
+        }
+        let mut tally = Tally::default();
+        epoch.tallies.iter().for_each(|of_partition| tally.add(of_partition));
+        let alerts = epoch.deltas.iter().map(|delta| delta.raised.len() as u64).sum();
+        let dead_letters = tally.dead_letters();
+        self.args.journal.checkpoint(CheckpointEntry {
+            epoch: epoch.epoch,
+            generation: self.args.generation,
+            cut_at: TimestampMs(self.args.clock.now().0 - total.as_millis() as i64),
+            phases,
+            records: tally.records(),
+            written: tally.forwarded + dead_letters + alerts + state_records,
+            bytes: epoch.bytes as u64,
+            alerts,
+            dead_letters,
+        });
+    }
+}
+
+/// The phases of a commit as they followed each other.
+type Phases = [(CheckpointPhase, Duration); 5];
+
+/// The phases of an epoch that was committed just now. What is in none of the others, such as waiting for the writer
+/// to come to it, is part of the flush.
+fn phases_of(epoch: &OpenEpoch, begun: Instant, phases: &CommitPhases) -> Phases {
+    let sealed_at = epoch.all_sealed_at.unwrap_or(begun);
+    let cut_at = epoch.seals().map(|sealed| sealed.cut.at).next().unwrap_or(sealed_at);
+    [
+        (CheckpointPhase::Cut, sealed_at - cut_at),
+        (CheckpointPhase::Align, begun - sealed_at),
+        (CheckpointPhase::Flush, begun.elapsed().saturating_sub(phases.offsets + phases.end)),
+        (CheckpointPhase::Offsets, phases.offsets),
+        (CheckpointPhase::Commit, phases.end),
+    ]
 }

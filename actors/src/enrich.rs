@@ -6,7 +6,7 @@ use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::geo::{GeoCache, NULL_FRAGMENT};
 use tidegate_log::TopicsFacts;
-use tidegate_telemetry::{Metrics, Stage};
+use tidegate_telemetry::{Metrics, Stage, Traces};
 
 use crate::{
     geo_source::{GeoSource, GeoVersion},
@@ -14,6 +14,7 @@ use crate::{
     messages::EnrichMsg,
     output::OutputBuilder,
     tally::Tally,
+    traced::EventTraces,
 };
 
 /// Room for the geo data of a record, so that an output arena seldom grows.
@@ -25,6 +26,7 @@ pub(crate) struct EnrichArgs {
     pub(crate) topics: Arc<TopicsFacts>,
     pub(crate) geo: GeoSource,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
 }
 
 pub(crate) struct EnrichState {
@@ -55,8 +57,9 @@ impl Actor for EnrichWorker {
     ) -> Result<(), ActorProcessingErr> {
         let started = Instant::now();
         state.refresh_database();
+        let records = filtered.job.ticket.piece().records().len();
         state.enrich(*filtered);
-        state.args.metrics.stage(Stage::Enrich).add_busy(started.elapsed());
+        state.args.metrics.stage(Stage::Enrich).add_busy(started.elapsed(), records);
         Ok(())
     }
 }
@@ -76,7 +79,9 @@ impl EnrichState {
         fail_point!("enrich");
         let batch = Arc::clone(&job.batch);
         let records = &batch.records[job.ticket.piece().records()];
+        let span = job.trace.child("enrich");
         let mut builder = OutputBuilder::new(&self.args.topics, &batch, tally);
+        builder.trace_events(EventTraces::new(&self.args.traces, &job.trace));
         builder.reserve(records.len(), records.iter().map(|record| record.size_bytes() + GEO_BYTES).sum());
 
         for (record, verdict) in records.iter().zip(&verdicts) {
@@ -94,6 +99,7 @@ impl EnrichState {
             }
         }
         let (output, tally): (_, Tally) = builder.finish();
+        drop(span);
         job.ticket.settle(Processed { output, counted, tally, highest });
     }
 }

@@ -11,8 +11,8 @@ use tidegate_core::{
     partitioner::{key_group, window_actor},
     watermark::is_far_future,
 };
-use tidegate_log::{RecordMeta, Span};
-use tidegate_telemetry::{Metrics, Stage};
+use tidegate_log::{RecordBatch, RecordMeta, Span};
+use tidegate_telemetry::{Metrics, Stage, TraceContext, Traces};
 
 use crate::{
     clock::Clock,
@@ -21,6 +21,7 @@ use crate::{
     pool::Pool,
     settings::PipelineSettings,
     tally::Tally,
+    traced::sampled_producer,
 };
 
 /// Longest `user_id` that is kept as evidence, so that one event cannot make an alert too large to write.
@@ -32,6 +33,7 @@ pub(crate) struct FilterArgs {
     pub(crate) settings: Arc<PipelineSettings>,
     pub(crate) enrich: Arc<Pool<EnrichMsg>>,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
     pub(crate) clock: Clock,
 }
 
@@ -61,11 +63,14 @@ impl Actor for FilterWorker {
         state: &mut FilterState,
     ) -> Result<(), ActorProcessingErr> {
         let started = Instant::now();
+        let records = job.ticket.piece().records().len();
         job.ticket.take_in_hand();
         fail_point!("filter");
+        let span = job.trace.child("filter");
         let mut filtered = state.filter(job);
+        drop(span);
         filtered.job.ticket.queue_for(Stage::Enrich);
-        state.args.metrics.stage(Stage::Filter).add_busy(started.elapsed());
+        state.args.metrics.stage(Stage::Filter).add_busy(started.elapsed(), records);
         // with no enrich worker alive the ticket is dropped here, and the partition gives the piece out again
         let _ = state.args.enrich.send(EnrichMsg(Box::new(filtered)));
         Ok(())
@@ -113,12 +118,21 @@ impl FilterState {
                 continue;
             }
             if !far_future {
-                matches.collect(&settings, &event, timestamp, record);
+                let trace = || self.traced(record, &job.batch);
+                matches.collect(&settings, &event, timestamp, record, trace);
             }
             verdicts.push(Verdict::Forward { ip: event.ip, geo: event.geo });
         }
         let counted = matches.group(settings.window_actors, settings.key_groups);
         Filtered { job, verdicts, rejections, counted, tally, highest }
+    }
+
+    /// The span of a record's producer, if somebody keeps it.
+    fn traced(&self, record: &RecordMeta, batch: &RecordBatch) -> Option<Box<TraceContext>> {
+        if !self.args.traces.is_on() {
+            return None;
+        }
+        sampled_producer(record.headers.of(&batch.arena)).map(Box::new)
     }
 
     fn is_bot(&mut self, event: &Event<'_>) -> bool {
@@ -140,6 +154,7 @@ struct Match {
     rule: usize,
     service: Span,
     event: Counted,
+    trace: Option<Box<TraceContext>>,
 }
 
 impl Matches {
@@ -149,6 +164,7 @@ impl Matches {
         event: &Event<'_>,
         timestamp: TimestampMs,
         record: &RecordMeta,
+        mut trace: impl FnMut() -> Option<Box<TraceContext>>,
     ) {
         let mut texts = None;
         for (rule, _) in
@@ -162,7 +178,7 @@ impl Matches {
                 (self.text.push_text(&event.service), user_id)
             });
             let event = Counted { timestamp, append_time: record.timestamp, offset: record.offset, user_id };
-            self.found.push(Match { rule, service, event });
+            self.found.push(Match { rule, service, event, trace: trace() });
         }
     }
 
@@ -179,6 +195,9 @@ impl Matches {
             let first = actor.events.len() as u32;
             for found in run {
                 let user_id = found.event.user_id.map(|span| actor.push_text(text.text(span)));
+                if let Some(trace) = &found.trace {
+                    actor.traced.push((actor.events.len() as u32, (**trace).clone()));
+                }
                 actor.events.push(Counted { user_id, ..found.event });
             }
             let service = actor.push_text(service);
@@ -205,7 +224,7 @@ mod tests {
                 offset: offset as i64,
                 user_id: None,
             };
-            matches.found.push(Match { rule: 0, service, event });
+            matches.found.push(Match { rule: 0, service, event, trace: None });
         }
         let [counted] = <[CountedEvents; 1]>::try_from(matches.group(1, 12)).expect("one actor");
         let groups: Vec<_> = counted

@@ -15,8 +15,8 @@ use tidegate_core::{
 };
 use tidegate_log::{Log, Topic, TopicsFacts};
 use tidegate_supervision::Part;
-use tidegate_telemetry::{Metrics, Stage};
-use tokio::sync::broadcast;
+use tidegate_telemetry::{Journal, Metrics, Stage, Traces};
+use tokio::sync::{broadcast, mpsc};
 
 use crate::{
     barrier::{Barrier, BarrierArgs},
@@ -26,7 +26,9 @@ use crate::{
     enrich::{EnrichArgs, EnrichWorker},
     filter::{FilterArgs, FilterWorker},
     geo_source::GeoSource,
-    messages::{BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, SupervisorMsg, WindowMsg},
+    messages::{
+        BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, Report, SupervisorMsg, WindowMsg,
+    },
     partition::{Partition, PartitionArgs},
     pipeline::CommittedAlert,
     pool::Pool,
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) unapplied: Unapplied,
     pub(crate) geo: GeoSource,
     pub(crate) metrics: Metrics,
+    pub(crate) journal: Journal,
+    pub(crate) traces: Traces,
     pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
     pub(crate) clock: Clock,
     /// Nonce of this process.
@@ -83,6 +87,7 @@ pub(crate) struct Live {
     filter: Arc<Pool<FilterMsg>>,
     enrich: Arc<Pool<EnrichMsg>>,
     partitions: Vec<ActorRef<PartitionMsg>>,
+    windows: Vec<ActorRef<WindowMsg>>,
     store: StoreHandle,
     children: HashMap<ActorId, (Role, ActorCell)>,
 }
@@ -138,6 +143,8 @@ impl Live {
             credits: Arc::clone(&credits),
             positions: Arc::clone(&committed),
             metrics,
+            journal: shared.journal.clone(),
+            traces: shared.traces.clone(),
             alerts: shared.alerts.clone(),
             clock,
         };
@@ -161,6 +168,7 @@ impl Live {
             filter,
             enrich,
             partitions: Vec::new(),
+            windows: window_actors.clone(),
             store,
             children: HashMap::new(),
         };
@@ -183,6 +191,7 @@ impl Live {
                 committer: committer.clone(),
                 supervisor: shared.supervisor.clone(),
                 metrics: shared.metrics.clone(),
+                traces: shared.traces.clone(),
                 clock,
             };
             live.partitions.push(children.spawn(Part::Partition, index, Partition, args).await?);
@@ -220,6 +229,19 @@ impl Live {
         self.children.get(&actor).map(|(role, _)| *role)
     }
 
+    /// All actors, by role; the reader is a thread, but people look at it as one of them.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = Role> {
+        let reader = Role { part: Part::Reader, index: 0 };
+        self.children.values().map(|(role, _)| *role).chain([reader])
+    }
+
+    /// Asks the window actors for their fullest windows; each answers for itself.
+    pub(crate) fn report(&self, limit: usize, reply: &mpsc::Sender<Report>) {
+        for window in &self.windows {
+            let _ = window.cast(WindowMsg::Report { limit, reply: reply.clone() });
+        }
+    }
+
     /// Puts a new worker in the place of one that died, and lets the partitions know.
     ///
     /// # Errors
@@ -237,15 +259,15 @@ impl Live {
     }
 
     async fn spawn_worker(&self, children: &mut Children, role: Role) -> Result<(), SpawnErr> {
-        let Shared { settings, geo, metrics, clock, .. } = self.shared.clone();
+        let Shared { settings, geo, metrics, traces, clock, .. } = self.shared.clone();
         match role.part {
             Part::Enrich => {
-                let args = EnrichArgs { topics: Arc::clone(&self.topics), geo, metrics };
+                let args = EnrichArgs { topics: Arc::clone(&self.topics), geo, metrics, traces };
                 let worker = children.spawn(role.part, role.index, EnrichWorker, args).await?;
                 self.enrich.set(role.index, worker);
             }
             _ => {
-                let args = FilterArgs { settings, enrich: Arc::clone(&self.enrich), metrics, clock };
+                let args = FilterArgs { settings, enrich: Arc::clone(&self.enrich), metrics, traces, clock };
                 let worker = children.spawn(role.part, role.index, FilterWorker, args).await?;
                 self.filter.set(role.index, worker);
             }
@@ -333,6 +355,8 @@ async fn spawn_windows(
             committer: committer.clone(),
             barrier: barrier.clone(),
             metrics: shared.metrics.clone(),
+            traces: shared.traces.clone(),
+            allowed_lateness_ms: settings.allowed_lateness_ms,
             clock: shared.clock,
         };
         actors.push(children.spawn(Part::Window, index, WindowActor, args).await?);

@@ -9,7 +9,7 @@ use tidegate_core::{
     window::CountedEvent,
 };
 use tidegate_log::{OutputBatch, RecordBatch, Span};
-use tidegate_telemetry::{Metrics, Stage};
+use tidegate_telemetry::{Metrics, Parent, Stage, TraceContext};
 
 use crate::{messages::PartitionMsg, tally::Tally};
 
@@ -110,6 +110,7 @@ impl Drop for Ticket {
 pub(crate) struct Job {
     pub(crate) ticket: Ticket,
     pub(crate) batch: Arc<RecordBatch>,
+    pub(crate) trace: Parent,
 }
 
 /// What the filter decided about one record.
@@ -154,6 +155,8 @@ pub(crate) struct CountedEvents {
     pub(crate) text: String,
     pub(crate) groups: Vec<Group>,
     pub(crate) events: Vec<Counted>,
+    /// Events that somebody traces: their indices and their producers' spans.
+    pub(crate) traced: Vec<(u32, TraceContext)>,
 }
 
 /// A run of [`CountedEvents::events`] of one rule and service, in arrival order.
@@ -181,6 +184,12 @@ impl CountedEvents {
     /// The text at `span`.
     pub(crate) fn text(&self, span: Span) -> &str {
         &self.text[span.start as usize..span.end as usize]
+    }
+
+    /// The traced events of `group`: their times and their producers' spans.
+    pub(crate) fn traced_of(&self, group: &Group) -> impl Iterator<Item = (TimestampMs, &TraceContext)> {
+        let traced = self.traced.iter().filter(|(index, _)| group.events.contains(index));
+        traced.map(|(index, context)| (self.events[*index as usize].timestamp, context))
     }
 
     /// Appends `text` and says where it is.

@@ -11,13 +11,17 @@ use std::{sync::Arc, time::Instant};
 use ractor::ActorRef;
 use tidegate_core::{
     Epoch, Generation, NextOffset, PartitionId, TimestampMs, alert::Phase, watermark::PartitionMark,
+    window::OpenWindow,
 };
 use tidegate_log::{CommitPhases, CommittedOffset, InputProgress, LogError, OutputBatch, RecordBatch};
 use tidegate_supervision::Part;
+use tidegate_telemetry::{Parent, Span};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     job::{CountedEvents, Filtered, Job, PieceId, Processed},
     recovery::{Plan, RecoveryError},
+    roster::ActorView,
     store::{Apply, StoreHandle},
     tally::Tally,
 };
@@ -76,9 +80,18 @@ pub(crate) struct EnrichMsg(pub(crate) Box<Filtered>);
 /// To a window actor.
 pub(crate) enum WindowMsg {
     /// From a partition actor: events to count.
-    Count { epoch: Epoch, partition: PartitionId, events: CountedEvents },
+    Count { epoch: Epoch, partition: PartitionId, events: CountedEvents, trace: Parent },
     /// From a partition actor, behind all of its events of the epoch.
     Sealed(Sealed),
+    /// From the supervisor, for somebody who looks: at most so many open windows, the fullest first.
+    Report { limit: usize, reply: mpsc::Sender<Report> },
+}
+
+/// Open windows of one window actor, for somebody who looks.
+pub(crate) struct Report {
+    /// All there are.
+    pub(crate) open: usize,
+    pub(crate) hottest: Vec<OpenWindow>,
 }
 
 /// What a window actor adds to an epoch.
@@ -98,17 +111,26 @@ pub(crate) struct Delta {
 }
 
 /// One alert of an epoch, for the metrics and those who wait for alerts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Raised {
     pub(crate) rule: usize,
     pub(crate) phase: Phase,
     pub(crate) appended_at: Option<TimestampMs>,
+    /// Ends when it is committed, or never will be.
+    pub(crate) _span: Span,
 }
 
 /// To the committer.
 pub(crate) enum CommitterMsg {
     /// From a partition actor: records of the epoch in order.
-    Output { epoch: Epoch, partition: PartitionId, output: OutputBatch, tally: Tally, bytes: usize },
+    Output {
+        epoch: Epoch,
+        partition: PartitionId,
+        output: OutputBatch,
+        tally: Tally,
+        bytes: usize,
+        trace: Parent,
+    },
     /// From a partition actor, behind all of its output of the epoch.
     Sealed(Sealed),
     /// From a window actor: its part of the open epoch.
@@ -167,12 +189,16 @@ pub(crate) enum SupervisorMsg {
     Drained,
     /// From outside: stop cleanly.
     Shutdown,
+    /// From outside: who is there?
+    Actors(oneshot::Sender<Vec<ActorView>>),
+    /// From outside, for the window actors, if there are any.
+    Report { limit: usize, reply: mpsc::Sender<Report> },
 }
 
 /// To the writer thread.
 pub(crate) enum WriterCommand {
     /// From the committer.
-    Append { generation: Generation, batch: Arc<OutputBatch> },
+    Append { generation: Generation, batch: Arc<OutputBatch>, trace: Parent },
     /// From the committer: end the epoch; when that is done, hand its changes to the store and tell the committer.
     Commit {
         generation: Generation,
@@ -182,5 +208,5 @@ pub(crate) enum WriterCommand {
         committer: ActorRef<CommitterMsg>,
     },
     /// From the recovery task: give up the open epoch; answers with what is committed.
-    Rollback(tokio::sync::oneshot::Sender<Result<Vec<CommittedOffset>, LogError>>),
+    Rollback(oneshot::Sender<Result<Vec<CommittedOffset>, LogError>>),
 }

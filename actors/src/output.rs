@@ -12,8 +12,9 @@ use tidegate_log::{
     Headers, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span, Topic, TopicFacts, TopicsFacts,
     push_header,
 };
+use tidegate_telemetry::Place;
 
-use crate::tally::Tally;
+use crate::{tally::Tally, traced::EventTraces};
 
 /// A record batch of the Kafka protocol with one record in it, without key, value and headers: 61 bytes of
 /// batch header and at most this much for the record's own varints. Message format v2.
@@ -27,11 +28,17 @@ pub(crate) struct OutputBuilder<'a> {
     source: &'a RecordBatch,
     output: OutputBatch,
     pub(crate) tally: Tally,
+    traces: Option<EventTraces<'a>>,
 }
 
 impl<'a> OutputBuilder<'a> {
     pub(crate) fn new(topics: &'a TopicsFacts, source: &'a RecordBatch, tally: Tally) -> Self {
-        Self { topics, source, output: OutputBatch::default(), tally }
+        Self { topics, source, output: OutputBatch::default(), tally, traces: None }
+    }
+
+    /// Has the traces of forwarded records go on.
+    pub(crate) fn trace_events(&mut self, traces: Option<EventTraces<'a>>) {
+        self.traces = traces;
     }
 
     /// Makes room for `records` records of `bytes` bytes in all.
@@ -58,6 +65,10 @@ impl<'a> OutputBuilder<'a> {
         self.tally.forwarded += 1;
         let partition = self.processed_partition(record);
         let (key, headers) = (record.key.map(|key| self.carry(key)), self.carry(record.headers));
+        if let Some(traces) = &mut self.traces {
+            let place = Place { partition: self.source.partition.0, offset: record.offset };
+            traces.hand_on(&mut self.output.arena[headers.start as usize..headers.end as usize], place);
+        }
         let timestamp = record.timestamp;
         let value = Some(value);
         self.output.records.push(OutputRecord {

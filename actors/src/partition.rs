@@ -14,7 +14,7 @@ use tidegate_core::{
     watermark::{PartitionClock, PartitionMark},
 };
 use tidegate_log::{RecordBatch, TopicsFacts};
-use tidegate_telemetry::{Metrics, Stage};
+use tidegate_telemetry::{Metrics, Stage, Traces};
 
 use crate::{
     clock::Clock,
@@ -25,6 +25,7 @@ use crate::{
     settings::PipelineSettings,
     slots::{Finished, Retry, Slots},
     tally::Tally,
+    traced::batch_span,
 };
 
 pub(crate) struct Partition;
@@ -42,6 +43,7 @@ pub(crate) struct PartitionArgs {
     pub(crate) committer: ActorRef<CommitterMsg>,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
     pub(crate) clock: Clock,
 }
 
@@ -112,15 +114,16 @@ impl PartitionState {
     fn take_in(&mut self, myself: &ActorRef<PartitionMsg>, batch: RecordBatch) {
         self.end = None;
         self.active_ms = self.args.clock.elapsed_ms();
-        let piece = self.slots.push(Arc::new(batch));
+        let span = batch_span(&self.args.traces, &batch);
+        let piece = self.slots.push(Arc::new(batch), span);
         self.give_out(myself, piece);
     }
 
     fn give_out(&mut self, myself: &ActorRef<PartitionMsg>, piece: PieceId) {
-        let Some(batch) = self.slots.batch(piece) else { return };
+        let Some((batch, trace)) = self.slots.batch(piece) else { return };
         let mut ticket = Ticket::new(myself.clone(), piece, self.args.metrics.clone());
         ticket.queue_for(Stage::Filter);
-        let job = Job { ticket, batch: Arc::clone(batch) };
+        let job = Job { ticket, batch: Arc::clone(batch), trace };
         if let Err(FilterMsg(job)) = self.args.filter.send(FilterMsg(job)) {
             self.parked.push(job.ticket.take_back());
         }
@@ -149,7 +152,7 @@ impl PartitionState {
 
     /// What becomes of a record that no worker survives.
     fn poison(&self, piece: PieceId) -> Option<Processed> {
-        let batch = self.slots.batch(piece)?;
+        let (batch, _) = self.slots.batch(piece)?;
         let record = &batch.records[piece.first as usize];
         let partition = self.args.partition;
         tracing::error!(%partition, offset = record.offset, "record crashed its workers, moved to the dead letters");
@@ -171,11 +174,12 @@ impl PartitionState {
         }
     }
 
-    fn pass_on_batch(&mut self, Finished { batch, pieces }: Finished) {
+    fn pass_on_batch(&mut self, Finished { batch, span, pieces }: Finished) {
         let PartitionArgs { epoch, partition, .. } = self.args;
         if let Some(last) = batch.records.last() {
             self.args.next = NextOffset(last.offset + 1);
         }
+        let trace = span.parent();
         let mut bytes = batch.size_bytes();
         for piece in pieces {
             if let Some(highest) = piece.highest {
@@ -184,12 +188,14 @@ impl PartitionState {
             for (window, events) in self.args.windows.iter().zip(piece.counted) {
                 if !events.is_empty() {
                     self.args.metrics.stage(Stage::Window).queue().add(events.events.len() as u64);
-                    let _ = window.cast(WindowMsg::Count { epoch, partition, events });
+                    let trace = trace.clone();
+                    let _ = window.cast(WindowMsg::Count { epoch, partition, events, trace });
                 }
             }
             let (output, tally) = (piece.output, piece.tally);
             let bytes = std::mem::take(&mut bytes);
-            let output = CommitterMsg::Output { epoch, partition, output, tally, bytes };
+            let trace = trace.clone();
+            let output = CommitterMsg::Output { epoch, partition, output, tally, bytes, trace };
             let _ = self.args.committer.cast(output);
         }
     }

@@ -1,16 +1,20 @@
 //! The pipeline as the daemon sees it: what it is made of, how to stop it, how it ended.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorRef, SpawnErr};
-use tidegate_core::{TimestampMs, alert::Phase};
+use tidegate_core::{TimestampMs, alert::Phase, window::OpenWindow};
 use tidegate_log::Log;
 use tidegate_state::StateDir;
-use tidegate_telemetry::{Metrics, Status};
-use tokio::sync::{broadcast, oneshot, watch};
+use tidegate_telemetry::{Journal, Metrics, Status, Traces};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    time::{Instant, timeout_at},
+};
 
 use crate::{
-    geo_source::GeoSource, messages::SupervisorMsg, settings::PipelineSettings, supervisor::Supervisor,
+    geo_source::GeoSource, messages::SupervisorMsg, roster::ActorView, settings::PipelineSettings,
+    supervisor::Supervisor,
 };
 
 /// What the pipeline is made of.
@@ -25,6 +29,10 @@ pub struct Parts {
     pub geo: GeoSource,
     /// Metrics.
     pub metrics: Metrics,
+    /// Where the last epochs are remembered.
+    pub journal: Journal,
+    /// Where spans are made.
+    pub traces: Traces,
     /// Where the status is shown.
     pub status: watch::Sender<Status>,
     /// Where alerts are told of once they are committed; a receiver that is slow misses some. Without
@@ -79,9 +87,61 @@ impl PipelineHandle {
         let _ = self.supervisor.cast(SupervisorMsg::Shutdown);
     }
 
+    /// A handle to look at it.
+    #[must_use]
+    pub fn view(&self) -> PipelineView {
+        PipelineView(self.supervisor.clone())
+    }
+
     /// Waits for the end.
     pub async fn ended(&mut self) -> Ending {
         (&mut self.ended).await.unwrap_or_else(|_| Ending::Failed("the supervisor is gone".into()))
+    }
+}
+
+/// Looks at the pipeline. What is asked costs the pipeline a message, so nobody should ask in a loop without a pause.
+#[derive(Debug, Clone)]
+pub struct PipelineView(ActorRef<SupervisorMsg>);
+
+/// Open windows, as people see them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OpenWindows {
+    /// How many there are.
+    pub open: usize,
+    /// The fullest of them, the fullest first.
+    pub hottest: Vec<OpenWindow>,
+}
+
+/// How long an answer may take; who looks is told what has come by then.
+const ANSWER: Duration = Duration::from_millis(500);
+
+/// Window actors that can answer before the first answer is looked at.
+const MAX_ANSWERS: usize = 256;
+
+impl PipelineView {
+    /// All actors; none if the pipeline has no time to answer, or has ended.
+    pub async fn actors(&self) -> Option<Vec<ActorView>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.cast(SupervisorMsg::Actors(reply)).ok()?;
+        timeout_at(Instant::now() + ANSWER, answer).await.ok()?.ok()
+    }
+
+    /// The open windows, of which at most `limit` are told in full.
+    pub async fn windows(&self, limit: usize) -> OpenWindows {
+        let (reply, mut answers) = mpsc::channel(MAX_ANSWERS);
+        let mut all = OpenWindows::default();
+        let _ = self.0.cast(SupervisorMsg::Report { limit, reply });
+        let deadline = Instant::now() + ANSWER;
+        // the channel closes when all have answered
+        while let Ok(Some(report)) = timeout_at(deadline, answers.recv()).await {
+            all.open += report.open;
+            all.hottest.extend(report.hottest);
+        }
+        all.hottest.sort_by(|a, b| {
+            b.fill_ppm().cmp(&a.fill_ppm()).then_with(|| (b.start, &a.service).cmp(&(a.start, &b.service)))
+        });
+        all.hottest.truncate(limit);
+        all
     }
 }
 

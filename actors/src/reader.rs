@@ -177,7 +177,7 @@ impl ReaderThread {
             return Ok(());
         }
         intake.waiting = false;
-        let started = Instant::now();
+        intake.first_at = None;
         let read = intake.poll(&mut *self.reader, POLL_TIMEOUT, POLL_RECORDS)?;
         if read == 0 {
             return Ok(());
@@ -185,7 +185,8 @@ impl ReaderThread {
         fail_point!("reader");
         let keep_below = if read == POLL_RECORDS { BATCH_RECORDS } else { 0 };
         intake.flush(keep_below);
-        meter.add_busy(started.elapsed());
+        let busy = intake.first_at.map(|first_at| first_at.elapsed()).unwrap_or_default();
+        meter.add_busy(busy, read);
         Ok(())
     }
 
@@ -210,13 +211,15 @@ struct Intake {
     open: Vec<RecordBatch>,
     limit: Option<Limit>,
     waiting: bool,
+    /// When the first record of a poll came: waiting for it was no work.
+    first_at: Option<Instant>,
 }
 
 impl Intake {
     fn new(route: Route) -> Self {
         let open = (0..route.partitions.len() as u32).map(|p| empty_batch(PartitionId(p))).collect();
         let limit = route.ends.clone().map(Limit::new);
-        Self { route, open, limit, waiting: false }
+        Self { route, open, limit, waiting: false, first_at: None }
     }
 
     fn poll(
@@ -253,6 +256,7 @@ impl Intake {
 
 impl RecordSink for Intake {
     fn record(&mut self, record: RecordRef<'_>, headers: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.first_at.get_or_insert_with(Instant::now);
         let partition = record.partition.0 as usize;
         let batch = &mut self.open[partition];
         let arena = &mut batch.arena;

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use tidegate_log::RecordBatch;
+use tidegate_telemetry::{Parent, Span};
 
 use crate::job::{PieceId, Processed};
 
@@ -24,6 +25,7 @@ pub(crate) struct Slots {
 
 struct Slot {
     batch: Arc<RecordBatch>,
+    span: Span,
     pieces: Vec<Piece>,
 }
 
@@ -37,19 +39,20 @@ struct Piece {
 /// A batch of which all is done.
 pub(crate) struct Finished {
     pub(crate) batch: Arc<RecordBatch>,
+    pub(crate) span: Span,
     /// Its pieces in record order.
     pub(crate) pieces: Vec<Processed>,
 }
 
 impl Slots {
-    /// Takes a batch in and returns the piece to give out: all of it.
-    pub(crate) fn push(&mut self, batch: Arc<RecordBatch>) -> PieceId {
+    /// Takes a batch and its span in, and returns the piece to give out: all of it.
+    pub(crate) fn push(&mut self, batch: Arc<RecordBatch>, span: Span) -> PieceId {
         let id = PieceId {
             batch: self.first + self.slots.len() as u64,
             first: 0,
             end: batch.records.len() as u32,
         };
-        self.slots.push_back(Slot { batch, pieces: vec![Piece { id, deaths: 0, done: None }] });
+        self.slots.push_back(Slot { batch, span, pieces: vec![Piece { id, deaths: 0, done: None }] });
         id
     }
 
@@ -57,10 +60,10 @@ impl Slots {
         self.slots.is_empty()
     }
 
-    /// The batch of a piece that is still out.
-    pub(crate) fn batch(&self, id: PieceId) -> Option<&Arc<RecordBatch>> {
+    /// The batch of a piece that is still out, and where its spans belong.
+    pub(crate) fn batch(&self, id: PieceId) -> Option<(&Arc<RecordBatch>, Parent)> {
         let index = usize::try_from(id.batch.checked_sub(self.first)?).ok()?;
-        self.slots.get(index).map(|slot| &slot.batch)
+        self.slots.get(index).map(|slot| (&slot.batch, slot.span.parent()))
     }
 
     /// A piece is done. One that is not out (any more) is ignored.
@@ -102,7 +105,7 @@ impl Slots {
         let slot = self.slots.pop_front()?;
         self.first += 1;
         let pieces = slot.pieces.into_iter().filter_map(|piece| piece.done).collect();
-        Some(Finished { batch: slot.batch, pieces })
+        Some(Finished { batch: slot.batch, span: slot.span, pieces })
     }
 
     /// Splits a piece; halves of a piece that killed twice have one death each on their account.
@@ -130,14 +133,19 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use tidegate_core::{PartitionId, TimestampMs};
-    use tidegate_log::{OutputBatch, RecordMeta, Span};
+    use tidegate_log::{OutputBatch, RecordMeta};
 
     use super::*;
     use crate::tally::Tally;
 
     fn batch(records: usize) -> Arc<RecordBatch> {
-        let record =
-            RecordMeta { offset: 0, timestamp: TimestampMs(0), key: None, value: None, headers: Span::EMPTY };
+        let record = RecordMeta {
+            offset: 0,
+            timestamp: TimestampMs(0),
+            key: None,
+            value: None,
+            headers: tidegate_log::Span::EMPTY,
+        };
         Arc::new(RecordBatch { partition: PartitionId(0), arena: Vec::new(), records: vec![record; records] })
     }
 
@@ -153,7 +161,7 @@ mod tests {
     #[test]
     fn batches_leave_in_the_order_they_came() {
         let mut slots = Slots::default();
-        let ids: Vec<_> = (1..4).map(|records| slots.push(batch(records))).collect();
+        let ids: Vec<_> = (1..4).map(|records| slots.push(batch(records), Span::default())).collect();
         slots.done(ids[2], processed(3));
         slots.done(ids[1], processed(2));
         assert!(slots.pop().is_none());
@@ -166,7 +174,7 @@ mod tests {
     #[test]
     fn a_piece_that_was_only_waiting_goes_out_again_without_blame() {
         let mut slots = Slots::default();
-        let id = slots.push(batch(8));
+        let id = slots.push(batch(8), Span::default());
         for _ in 0..5 {
             assert_eq!(slots.lost(id, false), Retry::Send(vec![id]));
         }
@@ -176,7 +184,7 @@ mod tests {
     fn halving_finds_every_poisonous_record_and_spares_its_neighbours() {
         let poisonous = [3, 4, 700];
         let mut slots = Slots::default();
-        let mut out = vec![slots.push(batch(1000))];
+        let mut out = vec![slots.push(batch(1000), Span::default())];
         let (mut poisoned, mut deaths) = (Vec::new(), 0);
         while let Some(id) = out.pop() {
             if !poisonous.iter().any(|record| (id.first..id.end).contains(record)) {
@@ -202,7 +210,7 @@ mod tests {
     #[test]
     fn an_answer_for_a_piece_that_is_not_out_is_ignored() {
         let mut slots = Slots::default();
-        let id = slots.push(batch(2));
+        let id = slots.push(batch(2), Span::default());
         slots.done(id, processed(2));
         slots.done(id, processed(9));
         assert_eq!(slots.lost(id, true), Retry::Send(Vec::new()));

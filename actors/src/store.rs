@@ -16,7 +16,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::{Epoch, NextOffset};
 use tidegate_log::{Log, OutputBatch, Topic};
 use tidegate_state::{StateDir, Store};
-use tidegate_telemetry::{CheckpointPhase, Metrics};
+use tidegate_telemetry::{CheckpointPhase, Metrics, Parent};
 
 use crate::messages::StoreMsg;
 
@@ -41,6 +41,7 @@ pub(crate) struct Apply {
     pub(crate) changes: Vec<Arc<OutputBatch>>,
     /// When the commit was begun.
     pub(crate) begun: Instant,
+    pub(crate) trace: Parent,
 }
 
 /// A cheap handle of the store actor.
@@ -167,7 +168,8 @@ fn apply_to(
     let Some(store) = &mut copy.store else { return };
     // of a writer that came back late from a commit that was found out about and caught up with meanwhile
     unapplied.retain(|apply| store.base().is_none_or(|base| base.epoch < apply.epoch));
-    let Some(Apply { epoch, .. }) = unapplied.last() else { return };
+    let Some(Apply { epoch, trace, .. }) = unapplied.last() else { return };
+    let _span = trace.child("store");
     match store.apply(*epoch, &merge(&unapplied), positions) {
         Ok(()) => {
             metrics.checkpoint_duration(CheckpointPhase::Store).record(started.elapsed());
@@ -210,7 +212,12 @@ mod tests {
 
     #[test]
     fn epochs_that_wait_are_merged_and_the_last_change_of_a_key_counts() {
-        let epoch = |number, changes| Apply { epoch: Epoch(number), changes, begun: Instant::now() };
+        let epoch = |number, changes| Apply {
+            epoch: Epoch(number),
+            changes,
+            begun: Instant::now(),
+            trace: Parent::default(),
+        };
         let waiting = [
             epoch(1, vec![change(b"a", Some(b"1")), change(b"b", Some(b"1"))]),
             epoch(2, vec![change(b"a", None), change(b"c", Some(b"2"))]),

@@ -8,6 +8,7 @@
 //! What a failure leads to is decided by [`tidegate_supervision::respond`].
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -26,6 +27,7 @@ use crate::{
     messages::{BarrierMsg, SupervisorMsg},
     pipeline::{Ending, Parts},
     recovery::{Plan, Recovery, RecoveryError, Remains},
+    roster::{ActorState, ActorView, Roster},
     store::{LocalCopy, Unapplied},
     until_end::UntilEnd,
 };
@@ -66,6 +68,7 @@ pub(crate) struct SupervisorState {
     idle: bool,
     was_owner: bool,
     began_at: Option<Vec<NextOffset>>,
+    roster: Roster,
     /// This run ends by itself.
     until_end: Option<UntilEnd>,
 }
@@ -80,7 +83,19 @@ impl Actor for Supervisor {
         myself: ActorRef<SupervisorMsg>,
         (parts, ending): Self::Arguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
-        let Parts { log, state_dir, settings, geo, metrics, status, alerts, owner, until_end } = parts;
+        let Parts {
+            log,
+            state_dir,
+            settings,
+            geo,
+            metrics,
+            journal,
+            traces,
+            status,
+            alerts,
+            owner,
+            until_end,
+        } = parts;
         let shared = Shared {
             settings,
             log,
@@ -88,6 +103,8 @@ impl Actor for Supervisor {
             unapplied: Unapplied::default(),
             geo,
             metrics,
+            journal,
+            traces,
             alerts,
             clock: Clock::start(),
             owner,
@@ -119,6 +136,7 @@ impl Actor for Supervisor {
             idle: false,
             was_owner: false,
             began_at: None,
+            roster: Roster::default(),
             until_end: until_end.then(UntilEnd::new),
         })
     }
@@ -134,13 +152,14 @@ impl Actor for Supervisor {
             SupervisorMsg::Recovered(result) => state.recovered(*result).await,
             SupervisorMsg::LogFailed { generation, part, error } if generation == state.generation => {
                 let failure = classify(&error);
-                state.failed(failure, Some(part), error.to_string());
+                state.failed(failure, Some(only(part)), error.to_string());
             }
             SupervisorMsg::ThreadPanicked { generation, part, cause } if generation == state.generation => {
-                state.failed(Failure::Crashed(part), Some(part), format!("{part} panicked: {cause}"));
+                state.failed(Failure::Crashed(part), Some(only(part)), format!("{part} panicked: {cause}"));
             }
             SupervisorMsg::WriterHung { generation } if generation == state.generation => {
-                state.failed(Failure::WriterHung, Some(Part::Committer), "a commit did not come back".into());
+                let cause = "a commit did not come back".into();
+                state.failed(Failure::WriterHung, Some(only(Part::Committer)), cause);
             }
             SupervisorMsg::BatchBlamed { partition } => {
                 state.spend(format!("a worker crashed on a batch of partition {partition}"));
@@ -159,6 +178,15 @@ impl Actor for Supervisor {
             }
             SupervisorMsg::Drained => state.drained().await,
             SupervisorMsg::Shutdown => state.shut_down().await,
+            SupervisorMsg::Actors(reply) => {
+                // who asked may have gone
+                let _ = reply.send(state.actors());
+            }
+            SupervisorMsg::Report { limit, reply } => {
+                if let Some(live) = state.live() {
+                    live.report(limit, &reply);
+                }
+            }
             // of a generation that has ended
             SupervisorMsg::InputGrew { .. }
             | SupervisorMsg::LogFailed { .. }
@@ -205,21 +233,40 @@ impl SupervisorState {
 
     /// An actor of ours ended. One of an older generation, or one that is being ended, is no news.
     async fn actor_ended(&mut self, who: &ActorCell, cause: String) {
-        let Some(Role { part, index }) = self.live().and_then(|live| live.role(who.get_id())) else { return };
+        let Some(role) = self.live().and_then(|live| live.role(who.get_id())) else { return };
+        let Role { part, index } = role;
         let cause = format!("{part} {index} failed: {cause}");
         if respond(Failure::Crashed(part)) != Response::ReplaceWorker {
-            return self.failed(Failure::Crashed(part), Some(part), cause);
+            return self.failed(Failure::Crashed(part), Some(role), cause);
         }
         tracing::error!(cause, "worker replaced");
-        self.shared.metrics.restarts(actor_kind(part)).add(1);
+        self.note_failure(role, &cause);
         let (Stage::Running(live) | Stage::Draining(live)) = &mut self.stage else { return };
-        if let Err(error) = live.replace_worker(who.get_id(), Role { part, index }).await {
-            self.failed(Failure::Lasting, Some(part), format!("cannot replace {part} {index}: {error}"));
+        if let Err(error) = live.replace_worker(who.get_id(), role).await {
+            self.failed(Failure::Lasting, Some(role), format!("cannot replace {part} {index}: {error}"));
         }
     }
 
+    fn note_failure(&mut self, Role { part, index }: Role, cause: &str) {
+        let kind = actor_kind(part);
+        self.shared.metrics.restarts(kind).add(1);
+        self.roster.failed((kind, index), self.shared.clock.now(), cause);
+    }
+
+    /// All actors, for somebody who looks.
+    fn actors(&self) -> Vec<ActorView> {
+        let running: HashSet<_> = match &self.stage {
+            Stage::Running(live) | Stage::Draining(live) => live.roles().map(named).collect(),
+            Stage::Recovering | Stage::Ended => HashSet::new(),
+        };
+        let gone =
+            if matches!(self.stage, Stage::Ended) { ActorState::Stopped } else { ActorState::Restarting };
+        self.roster
+            .view(|kind, index| if running.contains(&(kind, index)) { ActorState::Running } else { gone })
+    }
+
     /// Carries out the policy.
-    fn failed(&mut self, failure: Failure, part: Option<Part>, cause: String) {
+    fn failed(&mut self, failure: Failure, role: Option<Role>, cause: String) {
         if matches!(self.stage, Stage::Recovering | Stage::Ended) {
             return;
         }
@@ -229,8 +276,8 @@ impl SupervisorState {
         } else {
             tracing::error!(cause, ?response, generation = %self.generation, "pipeline failed");
         }
-        if let Some(part) = part {
-            self.shared.metrics.restarts(actor_kind(part)).add(1);
+        if let Some(role) = role {
+            self.note_failure(role, &cause);
         }
         if let Stage::Draining(live) = &self.stage {
             let ending = if self.is_at_end(live) {
@@ -332,6 +379,7 @@ impl SupervisorState {
         let ends = until_end.map(|until_end| until_end.ends(&plan.ends, plan.positions.len()));
         match Live::spawn(&self.shared, self.generation, plan, ends).await {
             Ok(live) => {
+                self.roster.expect(live.roles().map(named));
                 self.stage = Stage::Running(Box::new(live));
                 self.set_phase(Phase::Running, None);
                 tracing::info!(generation = %self.generation, "pipeline running");
@@ -449,6 +497,15 @@ fn ending(error: RecoveryError) -> Ending {
         RecoveryError::Log(LogError::Misconfigured(_)) => Ending::Misconfigured(text),
         _ => Ending::Failed(text),
     }
+}
+
+/// The one actor of its kind.
+fn only(part: Part) -> Role {
+    Role { part, index: 0 }
+}
+
+fn named(Role { part, index }: Role) -> (ActorKind, usize) {
+    (actor_kind(part), index)
 }
 
 fn actor_kind(part: Part) -> ActorKind {

@@ -14,14 +14,15 @@ use tidegate_core::{
     watermark::{PartitionMark, PipelineWatermark},
     window::{EpochDelta, StateChange, WindowKey, Windows},
 };
-use tidegate_log::{OutputBatch, OutputRecord, Span, Topic, TopicsFacts};
+use tidegate_log::{OutputBatch, OutputRecord, Span, Topic, TopicsFacts, push_header};
 use tidegate_state::{encode_key, encode_value};
-use tidegate_telemetry::{Metrics, Stage};
+use tidegate_telemetry::{Metrics, Parent, Stage, Traces};
 
 use crate::{
     clock::Clock,
     job::CountedEvents,
-    messages::{BarrierMsg, CommitterMsg, Delta, Raised, Sealed, WindowMsg},
+    messages::{BarrierMsg, CommitterMsg, Delta, Raised, Report, Sealed, WindowMsg},
+    traced::Origins,
 };
 
 pub(crate) struct WindowActor;
@@ -36,6 +37,8 @@ pub(crate) struct WindowArgs {
     pub(crate) committer: ActorRef<CommitterMsg>,
     pub(crate) barrier: ActorRef<BarrierMsg>,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
+    pub(crate) allowed_lateness_ms: i64,
     pub(crate) clock: Clock,
 }
 
@@ -43,7 +46,10 @@ pub(crate) struct WindowActorState {
     args: WindowArgs,
     marks: Vec<Option<PartitionMark>>,
     /// Events of the next epoch.
-    early: VecDeque<(PartitionId, CountedEvents)>,
+    early: VecDeque<(PartitionId, CountedEvents, Parent)>,
+    origins: Origins,
+    /// Events counted since the meter was told.
+    counted: usize,
 }
 
 impl Actor for WindowActor {
@@ -57,7 +63,7 @@ impl Actor for WindowActor {
         args: WindowArgs,
     ) -> Result<WindowActorState, ActorProcessingErr> {
         let marks = vec![None; args.topics[Topic::Raw as usize].partitions as usize];
-        Ok(WindowActorState { args, marks, early: VecDeque::new() })
+        Ok(WindowActorState { args, marks, early: VecDeque::new(), origins: Origins::default(), counted: 0 })
     }
 
     async fn handle(
@@ -69,23 +75,39 @@ impl Actor for WindowActor {
         let started = Instant::now();
         fail_point!("window");
         match message {
-            WindowMsg::Count { epoch, partition, events } if epoch == state.args.epoch => {
-                state.count(partition, &events);
+            WindowMsg::Count { epoch, partition, events, trace } if epoch == state.args.epoch => {
+                state.count(partition, &events, &trace);
             }
-            WindowMsg::Count { partition, events, .. } => state.early.push_back((partition, events)),
+            WindowMsg::Count { partition, events, trace, .. } => {
+                state.early.push_back((partition, events, trace));
+            }
             WindowMsg::Sealed(sealed) => state.sealed(sealed),
+            WindowMsg::Report { limit, reply } => {
+                let windows = &state.args.windows;
+                // who asked may have gone
+                let _ = reply.try_send(Report { open: windows.len(), hottest: windows.hottest(limit) });
+            }
         }
-        state.args.metrics.stage(Stage::Window).add_busy(started.elapsed());
+        state
+            .args
+            .metrics
+            .stage(Stage::Window)
+            .add_busy(started.elapsed(), std::mem::take(&mut state.counted));
         Ok(())
     }
 }
 
 impl WindowActorState {
-    fn count(&mut self, partition: PartitionId, events: &CountedEvents) {
+    fn count(&mut self, partition: PartitionId, events: &CountedEvents, trace: &Parent) {
+        let _span = trace.child("count");
         self.args.metrics.stage(Stage::Window).queue().sub(events.events.len() as u64);
+        self.counted += events.events.len();
         let mut crossed = false;
         for group in &events.groups {
             let service = events.text(group.service);
+            for (timestamp, context) in events.traced_of(group) {
+                self.origins.counted(group.rule, service, timestamp, context.clone());
+            }
             crossed |= self.args.windows.count(group.rule, service, events.events_of(group, partition));
         }
         if crossed {
@@ -105,8 +127,12 @@ impl WindowActorState {
         let _ = self.args.committer.cast(CommitterMsg::Delta(delta));
 
         self.args.epoch = epoch.next();
-        for (partition, events) in std::mem::take(&mut self.early) {
-            self.count(partition, &events);
+        if let Some(watermark) = self.args.watermark.value() {
+            let (rules, lateness_ms) = (&self.args.rules, self.args.allowed_lateness_ms);
+            self.origins.forget(watermark, |rule| rules[rule].window_ms.saturating_add(lateness_ms));
+        }
+        for (partition, events, trace) in std::mem::take(&mut self.early) {
+            self.count(partition, &events, &trace);
         }
     }
 
@@ -123,8 +149,25 @@ impl WindowActorState {
             let key = Span::push(&mut alerts.arena, alert.service.as_bytes());
             let partitions = topics[Topic::Alerts as usize].partitions;
             let partition = partition_for_key(alert.service.as_bytes(), partitions);
-            alerts.records.push(own_record(Topic::Alerts, partition, now, key, Some(value)));
-            raised.push(Raised { rule: alert.rule, phase: alert.phase, appended_at: alert.appended_at });
+            let span = self.args.traces.alert(
+                &rule.name,
+                alert.phase.as_str(),
+                &alert.service,
+                self.origins.of(alert),
+            );
+            let start = alerts.arena.len() as u32;
+            if let Some(traceparent) = span.traceparent() {
+                push_header(&mut alerts.arena, b"traceparent", Some(traceparent.as_bytes()));
+            }
+            let headers = Span { start, end: alerts.arena.len() as u32 };
+            let record = own_record(Topic::Alerts, partition, now, key, Some(value));
+            alerts.records.push(OutputRecord { headers, ..record });
+            raised.push(Raised {
+                rule: alert.rule,
+                phase: alert.phase,
+                appended_at: alert.appended_at,
+                _span: span,
+            });
         }
         Delta {
             alerts: Arc::new(alerts),

@@ -115,9 +115,12 @@ impl WriterThread {
     fn run(&mut self, inbox: &mpsc::Receiver<WriterCommand>) {
         for command in inbox {
             let started = Instant::now();
+            let mut records = 0;
             match command {
-                WriterCommand::Append { generation, batch } => {
+                WriterCommand::Append { generation, batch, trace } => {
+                    records = batch.records.len();
                     if self.counts(generation) {
+                        let _span = trace.child("send");
                         let appended = self.writer.append(&batch);
                         self.check(appended);
                         self.metrics.stage(Stage::Committer).queue().sub(batch.records.len() as u64);
@@ -132,7 +135,7 @@ impl WriterThread {
                     let _ = reply.send(self.rollback());
                 }
             }
-            self.metrics.stage(Stage::Committer).add_busy(started.elapsed());
+            self.metrics.stage(Stage::Committer).add_busy(started.elapsed(), records);
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) fn check(settings: &Settings, walk: &mut Walk<'_>) {
     rule_names(settings, walk);
     slides(settings, walk);
     transaction_timeout(settings, walk);
-    not_built_yet(settings, walk);
+    otlp_endpoint(settings, walk);
 }
 
 fn bootstrap_servers(settings: &Settings, walk: &mut Walk<'_>) {
@@ -98,17 +98,18 @@ fn transaction_timeout(settings: &Settings, walk: &mut Walk<'_>) {
     }
 }
 
-/// Keys that are fixed already but have nothing behind them in this version: refused, so that nobody relies on
-/// what is not there.
-fn not_built_yet(settings: &Settings, walk: &mut Walk<'_>) {
-    if settings.telemetry.otlp_endpoint.is_some() {
-        let message = "`telemetry.otlp_endpoint` is not built yet in this version";
-        walk.conflict(
-            &["telemetry.otlp_endpoint"],
-            message.into(),
-            "leave it empty; metrics are at `/metrics`",
-        );
-    }
+/// No TLS is spoken to a collector, and a URL is no place for a password: it is shown in many places.
+fn otlp_endpoint(settings: &Settings, walk: &mut Walk<'_>) {
+    let Some(endpoint) = &settings.telemetry.otlp_endpoint else { return };
+    let problem = match endpoint.strip_prefix("http://") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => "names no host",
+        Some(rest) if rest.contains('@') => "has a user in it, which would be shown",
+        Some(_) => return,
+        None => "does not begin with `http://`",
+    };
+    let help = "allowed: such as `http://localhost:4317` of a collector on this machine, which may speak TLS onwards; \
+                credentials belong in the variable OTEL_EXPORTER_OTLP_HEADERS";
+    walk.conflict(&["telemetry.otlp_endpoint"], format!("`telemetry.otlp_endpoint` {problem}"), help);
 }
 
 /// Reports the keys that do not exist, with what was probably meant.

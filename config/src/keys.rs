@@ -407,7 +407,8 @@ fn telemetry(walk: &mut Walk<'_>) -> Telemetry {
             "otlp_endpoint",
             &OptionalText { what: "a URL such as `http://localhost:4317`", empty: "off" },
             None,
-            "Where traces and metrics are sent with OTLP (not built yet in this version: refused).",
+            "OpenTelemetry collector that traces, metrics and logs are sent to: by gRPC, or by HTTP if the port is 4318. \
+             The standard variables OTEL_* hold too; OTEL_EXPORTER_OTLP_ENDPOINT where this is empty.",
         ),
         service_name: walk.key(
             "service_name",
@@ -415,7 +416,7 @@ fn telemetry(walk: &mut Walk<'_>) -> Telemetry {
             "tidegate".into(),
             "Name of this service in telemetry.",
         ),
-        trace_ratio: walk.key("trace_ratio", &Ratio, 0.01, "Share of traces that are kept."),
+        trace_ratio: walk.key("trace_ratio", &Ratio, 0.01, "Share of batches and epochs whose traces are kept; events that their producers trace always are."),
         log_format: walk.key(
             "log_format",
             &Choice(&[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)]),

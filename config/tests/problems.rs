@@ -112,8 +112,8 @@ fn each_mistake_is_told_with_its_place_and_text() {
         ),
         ("geo.database = '${DATA}/x'", "2:16 '${DATA}/x' | the environment variable `DATA` is not set"),
         (
-            "telemetry.otlp_endpoint = 'http://o'",
-            "2:27 'http://o' | `telemetry.otlp_endpoint` is not built yet in this version",
+            "telemetry.otlp_endpoint = 'https://o'",
+            "2:27 'https://o' | `telemetry.otlp_endpoint` does not begin with `http://`",
         ),
         (
             "[kafka.properties]\nisolation.level = 'x'",

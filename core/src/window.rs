@@ -12,7 +12,7 @@ mod windows;
 use std::sync::Arc;
 
 pub use open::OpenWindows;
-pub use windows::Windows;
+pub use windows::{OpenWindow, Windows};
 
 use crate::{PartitionId, TimestampMs, alert::Alert};
 

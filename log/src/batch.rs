@@ -134,6 +134,9 @@ impl<'a> IntoIterator for Headers<'a> {
 
 const NULL_VALUE: u32 = u32::MAX;
 
+/// Bytes of the lengths before a header's name.
+pub const HEADER_LENGTHS_BYTES: usize = 8;
+
 /// Appends one header to `arena`: name length, value length (both u32, little endian), name, value.
 pub fn push_header(arena: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
     arena.extend_from_slice(&(name.len() as u32).to_le_bytes());

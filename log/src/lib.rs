@@ -13,7 +13,10 @@ mod error;
 pub mod kafka;
 mod topics;
 
-pub use batch::{HeaderIter, Headers, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span, push_header};
+pub use batch::{
+    HEADER_LENGTHS_BYTES, HeaderIter, Headers, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span,
+    push_header,
+};
 pub use contract::{
     ChangelogRecord, CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Health, InputProgress, Log,
     OffsetRange, RecordReader, RecordRef, RecordSink, Topic, TopicFacts, TopicsFacts,

@@ -7,6 +7,7 @@ mod demo;
 mod generate;
 mod run;
 mod state;
+mod top;
 mod topics;
 mod validate;
 
@@ -39,6 +40,8 @@ enum Command {
     Generate(generate::Args),
     /// Print the default configuration, its JSON Schema, or the resolved configuration
     Config(config::Args),
+    /// Watch a running daemon in the terminal
+    Top(top::Args),
     /// Look into the local state
     State(state::Args),
     /// Print a completion script for a shell
@@ -59,6 +62,7 @@ impl Cli {
             Command::Topics(args) => topics::run(&args),
             Command::Generate(args) => generate::run(&args),
             Command::Config(args) => config::run(&args),
+            Command::Top(args) => top::run(&args),
             Command::State(args) => state::run(&args),
             Command::Completions { shell } => completions(shell),
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::config_args::ConfigArgs;
+use super::config_args::{ConfigArgs, report};
 use crate::daemon;
 
 /// Arguments of `run`.
@@ -19,8 +19,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match args.config.load() {
-        Ok(settings) => daemon::run(&settings, args.until_end),
-        Err(code) => code,
+    match args.config.resolve() {
+        Ok(resolved) => {
+            let shown = resolved.to_toml();
+            daemon::run(&resolved.into_settings(), shown, args.until_end)
+        }
+        Err(problems) => report(&problems),
     }
 }

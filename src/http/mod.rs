@@ -1,36 +1,25 @@
-//! The HTTP server: is the daemon alive and ready, its metrics, its status; with an embedded log its input and topics.
+//! The HTTP server: the dashboard and the API behind it, metrics, whether the daemon is alive and ready; with an
+//! embedded log its input and topics.
 //!
-//! But for the input of an embedded log it only reads, and from values that the pipeline leaves behind in passing, so
-//! a slow, hostile or failing client costs the pipeline nothing.
+//! But for the input of an embedded log it only reads: values that the pipeline leaves behind in passing, and answers that
+//! it is asked for once a second at most. A slow, hostile or failing client costs the pipeline nothing.
 
+mod api;
 mod connection;
 mod guard;
 mod log_api;
+mod observed;
+mod page;
 mod routes;
 
-use std::{future::Future, io, net::SocketAddr, time::Duration, time::Instant};
+use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use axum::Router;
-use tidegate_telemetry::{Metrics, Status};
 use tokio::{net::TcpListener, sync::watch};
 
 use connection::{LimitedListener, Limits};
 pub(crate) use log_api::{log_routes, no_log_routes};
-
-/// What the routes read.
-#[derive(Debug, Clone)]
-pub(crate) struct HttpState {
-    metrics: Metrics,
-    status: watch::Receiver<Status>,
-    started: Instant,
-}
-
-impl HttpState {
-    /// State of a daemon that starts now.
-    pub(crate) fn new(metrics: Metrics, status: watch::Receiver<Status>) -> Self {
-        Self { metrics, status, started: Instant::now() }
-    }
-}
+pub(crate) use observed::{Facts, HttpState};
 
 /// How long answers under way may take once a shutdown was asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidegate_core::{Epoch, Generation};
-use tidegate_telemetry::{Labels, Phase};
+use tidegate_telemetry::{Journal, Labels, Metrics, Phase, Status};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
@@ -31,7 +31,8 @@ impl Server {
         let (status, receiver) = watch::channel(Status::default());
         let metrics = Metrics::new(&Labels { partitions: 1, ..Labels::default() }).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let state = HttpState::new(metrics, receiver);
+        let facts = Facts { partitions: 1, reasons: vec!["invalid_json"], ..Facts::default() };
+        let state = HttpState::new(facts, metrics, Journal::default(), receiver);
         let others = Router::new().route("/other", axum::routing::post(done));
         let task = tokio::spawn(serve_with(listener, state, others, limits, async {
             let _ = stopped.await;

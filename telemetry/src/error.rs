@@ -14,6 +14,9 @@ pub enum TelemetryError {
     /// Something in this process has set up logging before.
     #[error("logging is already set up in this process: {0}")]
     LogsAlreadySet(String),
+    /// The export to a collector cannot be set up.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Otlp(String),
     /// The metrics cannot be registered or written out.
     #[error("metrics: {0}")]
     Metrics(String),

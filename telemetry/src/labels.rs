@@ -6,7 +6,7 @@ macro_rules! label_values {
         $($(#[$variant_meta:meta])* $variant:ident = $text:literal),+ $(,)?
     }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
             $($(#[$variant_meta])* $variant),+
         }
@@ -91,6 +91,18 @@ label_values! {
         Crossed = "crossed",
         /// The window closed above the threshold.
         Closed = "closed",
+    }
+}
+
+label_values! {
+    /// What is exported through OpenTelemetry, label `signal` of `tidegate_telemetry_dropped_total`.
+    Signal {
+        /// Spans.
+        Traces = "traces",
+        /// Log lines.
+        Logs = "logs",
+        /// Exports of all metrics.
+        Metrics = "metrics",
     }
 }
 

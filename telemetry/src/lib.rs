@@ -1,4 +1,4 @@
-//! Metrics, logs and the daemon's status: instruments as typed handles, names in one place.
+//! Metrics, logs, traces and the daemon's status: instruments as typed handles, names in one place.
 //!
 //! Nothing here can hold the pipeline up: handles are atomics that the pipeline adds to once per batch or
 //! epoch, and whatever reads them (a Prometheus scrape) does so on its own time.
@@ -6,18 +6,24 @@
 mod cells;
 mod error;
 mod families;
+mod journal;
 mod labels;
 pub mod logs;
 
 mod metrics;
 mod names;
-mod process;
+mod otlp;
+pub mod process;
 mod stage;
 mod status;
+mod traces;
 
 pub use cells::{Counter, Gauge, Histogram, Level};
 pub use error::TelemetryError;
-pub use labels::{ActorKind, AlertPhase, CheckpointPhase, Labels, Stage};
+pub use journal::{AlertEntry, CheckpointEntry, DeadLetterSample, Journal, PartitionEntry};
+pub use labels::{ActorKind, AlertPhase, CheckpointPhase, Labels, Signal, Stage};
 pub use metrics::Metrics;
+pub use otlp::{Dropped, Otlp, OtlpSettings};
 pub use stage::StageMeter;
 pub use status::{Phase, Status};
+pub use traces::{MAX_LINKS, Parent, Place, ProducerHeaders, Span, TraceContext, TraceNames, Traces};

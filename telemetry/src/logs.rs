@@ -8,15 +8,17 @@ use std::{
     panic,
 };
 
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use tracing::{Subscriber, field::Field};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     field::MakeExt as _,
     fmt::{MakeWriter, format},
     layer::SubscriberExt as _,
+    registry::LookupSpan,
 };
 
-use crate::TelemetryError;
+use crate::{Otlp, TelemetryError};
 
 /// Format of the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +39,22 @@ const FILTER_VARIABLES: [&str; 2] = ["TIDEGATE_LOG", "RUST_LOG"];
 const QUIET: &str = "ractor=warn,rdkafka=warn,librdkafka=warn,sled=warn,hyper=warn,opentelemetry=warn,\
                      opentelemetry_sdk=warn,opentelemetry-prometheus=warn";
 
+/// What this module's part that exports says of failures; never exported itself, lest a failure begets another.
+pub(crate) const EXPORT_TARGET: &str = "tidegate_telemetry::export";
+
+/// What never goes to a collector: what speaks to it would speak of itself.
+const NOT_EXPORTED: &str = "tidegate_telemetry::export=off,opentelemetry=off,opentelemetry_sdk=off,\
+                            opentelemetry_otlp=off,tonic=off,hyper=off,hyper_util=off,h2=off,tower=off,ureq=off,\
+                            ureq_proto=off";
+
 /// Sets logging up for the whole process, and makes panics log lines like all others.
 ///
 /// The filter comes from `TIDEGATE_LOG` or `RUST_LOG`; if neither is set it is `default_filter`, such as `info`.
-/// Text has colours on a terminal only, and not if `NO_COLOR` is set.
+/// Text has colours on a terminal only, and not if `NO_COLOR` is set. With `otlp` all lines are exported too.
 ///
 /// # Errors
 /// If the filter cannot be understood, or if logging is set up already.
-pub fn init(format: LogFormat, default_filter: &str) -> Result<(), TelemetryError> {
+pub fn init(format: LogFormat, default_filter: &str, otlp: Option<&Otlp>) -> Result<(), TelemetryError> {
     let terminal = io::stderr().is_terminal();
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
     let colours = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -53,9 +63,14 @@ pub fn init(format: LogFormat, default_filter: &str) -> Result<(), TelemetryErro
         .filter_map(|variable| Some((variable, env::var(variable).ok()?)))
         .find(|(_, directives)| !directives.is_empty())
         .unwrap_or((FILTER_VARIABLES[0], default_filter.to_owned()));
-    let filter = filter(&directives)
-        .map_err(|error| TelemetryError::LogFilter { variable, cause: error.to_string() })?;
-    tracing::subscriber::set_global_default(subscriber(json, colours, filter, io::stderr))
+    let filter = |directives: &str| {
+        filter(directives).map_err(|error| TelemetryError::LogFilter { variable, cause: error.to_string() })
+    };
+    let export = otlp.and_then(|otlp| otlp.logs.as_ref()).map(OpenTelemetryTracingBridge::new);
+    let export_filter = filter(&format!("{directives},{NOT_EXPORTED}"))?;
+    let export = export.map(|export| export.with_filter(export_filter));
+    let lines = subscriber(json, colours, filter(&directives)?, io::stderr);
+    tracing::subscriber::set_global_default(lines.with(export))
         .map_err(|error| TelemetryError::LogsAlreadySet(error.to_string()))?;
     panic::set_hook(Box::new(log_panic));
     Ok(())
@@ -65,8 +80,13 @@ fn filter(directives: &str) -> Result<EnvFilter, tracing_subscriber::filter::Par
     EnvFilter::builder().parse(format!("{QUIET},{directives}"))
 }
 
-/// The whole stack. Further layers, such as one for traces, go on top of the registry.
-fn subscriber<W>(json: bool, colours: bool, filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+/// Writes lines. Further layers, such as one that exports, go on top.
+fn subscriber<W>(
+    json: bool,
+    colours: bool,
+    filter: EnvFilter,
+    writer: W,
+) -> impl Subscriber + for<'l> LookupSpan<'l> + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {

@@ -2,13 +2,17 @@
 
 mod instruments;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prometheus::TextEncoder;
 use tidegate_core::{Epoch, PartitionId, TimestampMs};
 
 use crate::{
-    ActorKind, AlertPhase, CheckpointPhase, Counter, Gauge, Histogram, Labels, Stage, StageMeter,
+    ActorKind, AlertPhase, CheckpointPhase, Counter, Gauge, Histogram, Labels, Otlp, Stage, StageMeter,
     TelemetryError,
 };
 
@@ -27,7 +31,15 @@ impl Metrics {
     /// # Errors
     /// [`TelemetryError::Metrics`] if the exporter cannot be built.
     pub fn new(labels: &Labels) -> Result<Self, TelemetryError> {
-        Ok(Self(Arc::new(Instruments::register(labels)?)))
+        Self::exported(labels, None)
+    }
+
+    /// Registers all metrics and exports them to a collector too.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn exported(labels: &Labels, otlp: Option<&mut Otlp>) -> Result<Self, TelemetryError> {
+        Ok(Self(Arc::new(Instruments::register(labels, otlp)?)))
     }
 
     /// All metrics in the Prometheus text format, version 0.0.4.
@@ -128,6 +140,18 @@ impl Metrics {
     /// Sets the pipeline's watermark; the lag follows from it and the wall clock.
     pub fn set_watermark(&self, watermark: TimestampMs) {
         self.0.watermark.get(0).set(watermark);
+    }
+
+    /// The pipeline's watermark, once there is one.
+    #[must_use]
+    pub fn watermark(&self) -> Option<TimestampMs> {
+        self.0.watermark.get(0).get()
+    }
+
+    /// Time since everything read was last known to be committed.
+    #[must_use]
+    pub fn checkpoint_age(&self) -> Option<Duration> {
+        self.0.checkpoint.get(0).age()
     }
 
     /// An epoch was committed: sets the last epoch and the age to zero.

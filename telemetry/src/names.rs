@@ -61,6 +61,8 @@ specs! {
         "Build time of the geo database in use, 0 without one";
     STATE_BYTES = "tidegate_state_bytes", "By",
         "Size of the local state store on disk";
+    TELEMETRY_DROPPED = "tidegate_telemetry_dropped_total", "",
+        "Spans, log lines and exports of metrics that did not reach the collector";
     BUILD_INFO = "tidegate_build_info", "",
         "1, with the version as a label";
     PROCESS_CPU = "process_cpu_seconds_total", "s",

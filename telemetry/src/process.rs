@@ -45,7 +45,9 @@ fn gauge(meter: &Meter, spec: Spec, value: impl Fn() -> Option<f64> + Send + Syn
         .build();
 }
 
-fn cpu_seconds() -> Option<f64> {
+/// User and system CPU time spent, in seconds.
+#[must_use]
+pub fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     Some((stat_field(&stat, 14)? + stat_field(&stat, 15)?) / USER_HZ)
 }
@@ -61,7 +63,9 @@ fn start_time_seconds() -> Option<f64> {
     Some(boot + after_boot)
 }
 
-fn resident_memory_bytes() -> Option<f64> {
+/// Resident memory, in bytes.
+#[must_use]
+pub fn resident_memory_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
     kib.trim().parse::<f64>().ok().map(|kib| kib * 1024.0)

@@ -20,10 +20,12 @@ const WINDOW_TICKS: usize = 10;
 pub struct StageMeter {
     busy_ns: AtomicU64,
     waiting_ns: AtomicU64,
+    events: AtomicU64,
     workers: AtomicU64,
     queue: Level,
     busy_ratio: Gauge,
     backpressure_ratio: Gauge,
+    rate: Gauge,
     /// Oldest first; at most `WINDOW_TICKS + 1`. Only ticks take this lock.
     samples: Mutex<VecDeque<Sample>>,
 }
@@ -34,6 +36,7 @@ struct Sample {
     at: Instant,
     busy_ns: u64,
     waiting_ns: u64,
+    events: u64,
 }
 
 impl Default for StageMeter {
@@ -41,10 +44,12 @@ impl Default for StageMeter {
         let meter = Self {
             busy_ns: AtomicU64::new(0),
             waiting_ns: AtomicU64::new(0),
+            events: AtomicU64::new(0),
             workers: AtomicU64::new(1),
             queue: Level::default(),
             busy_ratio: Gauge::default(),
             backpressure_ratio: Gauge::default(),
+            rate: Gauge::default(),
             samples: Mutex::new(VecDeque::with_capacity(WINDOW_TICKS + 1)),
         };
         meter.busy_ratio.set(0.0);
@@ -54,9 +59,10 @@ impl Default for StageMeter {
 }
 
 impl StageMeter {
-    /// A worker worked for this long; added once per batch.
-    pub fn add_busy(&self, duration: Duration) {
+    /// A worker worked for this long, on so many events; added once per batch.
+    pub fn add_busy(&self, duration: Duration, events: usize) {
         self.busy_ns.fetch_add(duration.as_nanos() as u64, Relaxed);
+        self.events.fetch_add(events as u64, Relaxed);
     }
 
     /// A worker had work but waited this long for the next stage or for budget.
@@ -87,12 +93,25 @@ impl StageMeter {
         self.backpressure_ratio.get().unwrap_or_default()
     }
 
+    /// Events a second that the stage worked on, over the last ten ticks.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.rate.get().unwrap_or_default()
+    }
+
+    /// How many workers the stage has.
+    #[must_use]
+    pub fn workers(&self) -> u64 {
+        self.workers.load(Relaxed)
+    }
+
     /// Takes a sample and works the ratios out anew.
     pub(crate) fn tick(&self, now: Instant) {
         let newest = Sample {
             at: now,
             busy_ns: self.busy_ns.load(Relaxed),
             waiting_ns: self.waiting_ns.load(Relaxed),
+            events: self.events.load(Relaxed),
         };
         let oldest = {
             let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,13 +121,14 @@ impl StageMeter {
             samples.push_back(newest);
             samples.front().copied().unwrap_or(newest)
         };
-        let available_ns =
-            now.duration_since(oldest.at).as_nanos() as f64 * self.workers.load(Relaxed) as f64;
+        let passed = now.duration_since(oldest.at);
+        let available_ns = passed.as_nanos() as f64 * self.workers() as f64;
         if available_ns > 0.0 {
             // time is added when a batch is done, so a long batch can bring more than the window holds
             let ratio = |spent_ns: u64| (spent_ns as f64 / available_ns).min(1.0);
             self.busy_ratio.set(ratio(newest.busy_ns.saturating_sub(oldest.busy_ns)));
             self.backpressure_ratio.set(ratio(newest.waiting_ns.saturating_sub(oldest.waiting_ns)));
+            self.rate.set((newest.events - oldest.events) as f64 / passed.as_secs_f64());
         }
     }
 }
@@ -124,16 +144,16 @@ mod tests {
         let start = Instant::now();
         let second = |n: u64| start + Duration::from_secs(n);
         meter.tick(second(0));
-        meter.add_busy(Duration::from_secs(1));
+        meter.add_busy(Duration::from_secs(1), 500);
         meter.add_waiting(Duration::from_millis(500));
         meter.tick(second(1));
-        assert_eq!((meter.busy_ratio(), meter.backpressure_ratio()), (0.5, 0.25));
+        assert_eq!((meter.busy_ratio(), meter.backpressure_ratio(), meter.rate()), (0.5, 0.25, 500.0));
         for n in 2..=10 {
             meter.tick(second(n));
         }
-        assert_eq!((meter.busy_ratio(), meter.backpressure_ratio()), (0.05, 0.025));
+        assert_eq!((meter.busy_ratio(), meter.backpressure_ratio(), meter.rate()), (0.05, 0.025, 50.0));
         meter.tick(second(11));
-        assert_eq!((meter.busy_ratio(), meter.backpressure_ratio()), (0.0, 0.0));
+        assert_eq!((meter.busy_ratio(), meter.backpressure_ratio(), meter.rate()), (0.0, 0.0, 0.0));
     }
 
     #[test]
@@ -141,7 +161,7 @@ mod tests {
         let meter = StageMeter::default();
         let start = Instant::now();
         meter.tick(start);
-        meter.add_busy(Duration::from_secs(60));
+        meter.add_busy(Duration::from_secs(60), 1);
         meter.tick(start + Duration::from_secs(1));
         assert_eq!(meter.busy_ratio(), 1.0);
     }

@@ -8,7 +8,9 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod broker;
+pub mod browser;
 pub mod daemon;
+pub mod daemon_api;
 pub mod disk;
 pub mod embedded;
 pub mod events;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 /// Stands for a service while it has open windows; given to another one afterwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ServiceId(u32);
 
 /// The services with open windows.

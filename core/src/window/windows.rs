@@ -1,5 +1,7 @@
 //! The open windows of one window actor.
 
+mod hottest;
+
 use std::{
     collections::{BTreeMap, BTreeSet, hash_map::Entry},
     mem,
@@ -7,6 +9,8 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
+
+pub use hottest::OpenWindow;
 
 use super::{
     CountedEvent, EpochDelta, Evidence, OpenWindows, StateChange, WindowKey, WindowState,

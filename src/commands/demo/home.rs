@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 use tidegate_actors::Clock;
-use tidegate_config::{Settings, Source};
+use tidegate_config::{Resolved, Settings, Source};
 use tidegate_core::mmdb_writer::sample_city_database;
 use tidegate_state::StateDir;
 
@@ -88,10 +88,10 @@ dir = {}
     }
 
     /// The configuration in the directory.
-    pub(super) fn settings(&self) -> Result<Settings, Failure> {
+    pub(super) fn resolve(&self) -> Result<Resolved, Failure> {
         let no_variables = |_: &str| None;
         Source::read(&self.config(), Vec::new())
-            .and_then(|source| tidegate_config::load(&source, &no_variables))
+            .and_then(|source| tidegate_config::resolve(&source, &no_variables))
             .map_err(|problems| Failure::new(exit::CONFIGURATION, problems))
     }
 
@@ -113,7 +113,7 @@ dir = {}
         [
             format!("tidegate demo: {rate} of made-up traffic, {begun} {dir}"),
             String::new(),
-            format!("  http://{address}/          health, metrics, status"),
+            format!("  http://{address}/          dashboard"),
             "  raise an alert of your own:".to_owned(),
             format!("    {errors} |"),
             format!("      curl --data-binary @- http://{address}/api/v1/events"),

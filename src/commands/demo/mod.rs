@@ -66,12 +66,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(plan) => plan,
         Err(error) => return fail(exit::USAGE, error),
     };
-    if let Err(error) = logs::init(logs::LogFormat::Auto, "warn") {
+    if let Err(error) = logs::init(logs::LogFormat::Auto, "warn", None) {
         return fail(exit::FAILED, error);
     }
     let outcome = Home::open(args.dir.as_deref()).and_then(|home| {
-        let settings = home.settings()?;
-        block_on(demo(&home, &settings, plan, args.seed))
+        let resolved = home.resolve()?;
+        let shown = resolved.to_toml();
+        block_on(demo(&home, &resolved.into_settings(), shown, plan, args.seed))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,7 +80,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-async fn demo(home: &Home, settings: &Settings, plan: Plan, seed: u64) -> Result<(), Failure> {
+async fn demo(
+    home: &Home,
+    settings: &Settings,
+    config: String,
+    plan: Plan,
+    seed: u64,
+) -> Result<(), Failure> {
     let state_dir = home.lock(settings)?;
     let (log, store) = wiring::connect(settings)?;
     let Some(store) = store else {
@@ -88,7 +95,7 @@ async fn demo(home: &Home, settings: &Settings, plan: Plan, seed: u64) -> Result
     store.apply(&wiring::topic_specs(settings), false)?;
 
     let routes = http::log_routes(settings, store.clone());
-    let options = Options { routes, any_port: true, ..Options::default() };
+    let options = Options { routes, config, any_port: true, ..Options::default() };
     let alerts = options.alerts.subscribe();
     let daemon = Daemon::start(settings, state_dir, log, options).await?;
     let view = View {

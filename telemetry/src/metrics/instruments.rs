@@ -5,7 +5,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use opentelemetry::{
@@ -17,8 +17,8 @@ use prometheus::Registry;
 use tidegate_core::{Epoch, TimestampMs};
 
 use crate::{
-    ActorKind, AlertPhase, CheckpointPhase, Counter, Gauge, Histogram, Labels, Stage, StageMeter,
-    TelemetryError,
+    ActorKind, AlertPhase, CheckpointPhase, Counter, Dropped, Gauge, Histogram, Labels, Otlp, Signal, Stage,
+    StageMeter, TelemetryError,
     families::{Family, UNLABELLED, by, counters, counters_and_spare, gauges, observe},
     names::{self, Spec},
     process,
@@ -71,9 +71,13 @@ impl Watermark {
         self.0.store(watermark.0, Relaxed);
     }
 
-    fn lag_seconds(&self) -> Option<f64> {
+    pub(super) fn get(&self) -> Option<TimestampMs> {
         let watermark_ms = self.0.load(Relaxed);
-        (watermark_ms != i64::MIN).then(|| (wall_clock_ms() - watermark_ms as f64) / 1000.0)
+        (watermark_ms != i64::MIN).then_some(TimestampMs(watermark_ms))
+    }
+
+    fn lag_seconds(&self) -> Option<f64> {
+        self.get().map(|TimestampMs(watermark_ms)| (wall_clock_ms() - watermark_ms as f64) / 1000.0)
     }
 }
 
@@ -94,18 +98,20 @@ impl Checkpoint {
         *self.current_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    fn age_seconds(&self) -> Option<f64> {
+    pub(super) fn age(&self) -> Option<Duration> {
         let current_at = *self.current_at.lock().unwrap_or_else(PoisonError::into_inner);
-        current_at.map(|at| at.elapsed().as_secs_f64())
+        current_at.map(|at| at.elapsed())
     }
 }
 
 impl Instruments {
-    pub(super) fn register(labels: &Labels) -> Result<Self, TelemetryError> {
+    pub(super) fn register(labels: &Labels, otlp: Option<&mut Otlp>) -> Result<Self, TelemetryError> {
         let registry = Registry::new();
-        let provider = provider(&registry, labels)?;
+        let dropped = otlp.as_ref().map(|otlp| otlp.dropped()).unwrap_or_default();
+        let provider = provider(&registry, labels, otlp)?;
         let meter = &provider.meter("tidegate");
         build_info(meter);
+        telemetry_dropped(meter, dropped);
         process::register(meter);
         let partitions = || by("partition", (0..labels.partitions.max(MAX_PARTITIONS)).map(i64::from));
         let rules = || by("rule", labels.rules.iter().cloned());
@@ -151,7 +157,11 @@ impl Instruments {
 }
 
 /// A provider whose metrics come out of `registry` under exactly their own names and labels.
-fn provider(registry: &Registry, labels: &Labels) -> Result<SdkMeterProvider, TelemetryError> {
+fn provider(
+    registry: &Registry,
+    labels: &Labels,
+    otlp: Option<&mut Otlp>,
+) -> Result<SdkMeterProvider, TelemetryError> {
     let exporter = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
         .without_units()
@@ -164,10 +174,16 @@ fn provider(registry: &Registry, labels: &Labels) -> Result<SdkMeterProvider, Te
     let series = (labels.partitions.max(MAX_PARTITIONS) as usize)
         .max(labels.rules.len() * AlertPhase::ALL.len())
         .max(2000);
-    Ok(SdkMeterProvider::builder()
+    let mut builder = SdkMeterProvider::builder()
         .with_reader(exporter)
-        .with_view(move |_| Stream::builder().with_cardinality_limit(series).build().ok())
-        .build())
+        .with_view(move |_| Stream::builder().with_cardinality_limit(series).build().ok());
+    if let Some(otlp) = otlp {
+        builder = builder.with_resource(otlp.resource());
+        if let Some(reader) = otlp.take_metrics() {
+            builder = builder.with_reader(reader);
+        }
+    }
+    Ok(builder.build())
 }
 
 fn watermark(meter: &Meter) -> Family<Watermark> {
@@ -179,7 +195,9 @@ fn watermark(meter: &Meter) -> Family<Watermark> {
 fn checkpoint(meter: &Meter) -> Family<Checkpoint> {
     let family = Family::<Checkpoint>::new(UNLABELLED);
     observe(meter, names::CHECKPOINT_LAST_EPOCH, &family, |checkpoint| checkpoint.last_epoch.get());
-    observe(meter, names::CHECKPOINT_AGE, &family, Checkpoint::age_seconds);
+    observe(meter, names::CHECKPOINT_AGE, &family, |checkpoint| {
+        checkpoint.age().map(|age| age.as_secs_f64())
+    });
     family
 }
 
@@ -205,6 +223,20 @@ fn durations(meter: &Meter, spec: Spec) -> metrics::Histogram<f64> {
         .with_description(spec.help)
         .with_boundaries(DURATION_BUCKETS.to_vec())
         .build()
+}
+
+fn telemetry_dropped(meter: &Meter, dropped: Dropped) {
+    let Spec { name, unit, help } = names::TELEMETRY_DROPPED;
+    meter
+        .u64_observable_counter(name)
+        .with_unit(unit)
+        .with_description(help)
+        .with_callback(move |observer| {
+            for signal in Signal::ALL {
+                observer.observe(dropped.of(*signal).get(), &[KeyValue::new("signal", signal.as_str())]);
+            }
+        })
+        .build();
 }
 
 fn build_info(meter: &Meter) {
