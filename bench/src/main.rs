@@ -47,7 +47,9 @@ enum Command {
     /// Measure from the crossing of a threshold to its alert, under live load
     Latency(compare::LatencyArgs),
     /// Measure the throughput with checkpoints more and less often
-    Checkpoint(compare::CheckpointArgs),
+    Checkpoint(compare::VariantsArgs),
+    /// Measure the throughput with and without telemetry
+    Telemetry(compare::VariantsArgs),
     /// Measure what an event costs with more partitions, services, rules and bytes, and longer windows
     Growth(compare::GrowthArgs),
     /// Measure from failures to work again, under live load
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Latency(args) => compare::latency(&args),
         Command::Checkpoint(args) => compare::checkpoint(&args),
+        Command::Telemetry(args) => compare::telemetry(&args),
         Command::Growth(args) => compare::growth(&args),
         Command::Recovery(args) => compare::recovery(&args),
     };

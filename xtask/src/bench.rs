@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What can be measured beside the comparison, which is measured when none of these is named.
-const KINDS: [&str; 4] = ["latency", "checkpoint", "growth", "recovery"];
+const KINDS: [&str; 5] = ["latency", "checkpoint", "growth", "recovery", "telemetry"];
 
 /// Also compares with Apache Flink, which has to be built before.
 const FLINK: &str = "--flink";

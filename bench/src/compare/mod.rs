@@ -1,6 +1,5 @@
 //! Runs the programs in turn on one input, checks that their outputs are equal, and reports.
 
-mod checkpoint;
 mod daemon;
 mod digest;
 mod flink;
@@ -17,16 +16,13 @@ mod run;
 mod site;
 mod stats;
 mod traffic;
+mod variants;
 mod visible;
 
 use std::{path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
-pub(crate) use self::{
-    checkpoint::Args as CheckpointArgs, growth::Args as GrowthArgs, latency::Args as LatencyArgs,
-    recovery::Args as RecoveryArgs, stats::Spread,
-};
 use self::{
     digest::Digest,
     machine::Machine,
@@ -34,6 +30,9 @@ use self::{
     report::{Idle, Report},
     run::{Run, measure, measure_idle},
     site::{Site, Workshop},
+};
+pub(crate) use self::{
+    growth::Args as GrowthArgs, latency::Args as LatencyArgs, recovery::Args as RecoveryArgs, stats::Spread,
 };
 use crate::{Error, print};
 
@@ -111,14 +110,14 @@ pub(crate) struct Args {
     flink: flink::Args,
 }
 
-/// Measures what costs a commit more or less often.
-pub(crate) use self::checkpoint::run as checkpoint;
 /// Measures how the cost of an event grows.
 pub(crate) use self::growth::run as growth;
 /// Measures from the crossing of a threshold to its alert.
 pub(crate) use self::latency::run as latency;
 /// Measures from a failure to work again.
 pub(crate) use self::recovery::run as recovery;
+/// Measures what costs a commit more or less often.
+pub(crate) use self::variants::{Args as VariantsArgs, checkpoint, telemetry};
 
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let workshop = args.place.workshop()?;
