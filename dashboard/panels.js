@@ -152,12 +152,13 @@ export function partitions(partitions) {
 /** The last checkpoints, the newest at the right, each as high as it took. */
 export function checkpoints(list, intervalS) {
   const shown = list.slice(-Math.max(20, Math.floor(byId("epochs").clientWidth / 7)));
-  const highest = Math.max(10, ...shown.map((checkpoint) => checkpoint.total_ms));
+  const longest = Math.max(0, ...shown.map((checkpoint) => checkpoint.total_ms));
+  const scale = Math.max(10, longest);
   const mean = shown.reduce((sum, checkpoint) => sum + checkpoint.total_ms, 0) / shown.length;
-  text(byId("epochs-note"), shown.length ? `mean ${millis(mean)}, longest ${millis(highest)}, interval ${seconds(intervalS)}` : "none yet");
+  text(byId("epochs-note"), shown.length ? `mean ${millis(mean)}, longest ${millis(longest)}, interval ${seconds(intervalS)}` : "none yet");
   keyed(byId("epochs"), shown, (checkpoint) => checkpoint.epoch, createEpoch, (bar, checkpoint) => {
     PHASES.forEach((phase, index) => {
-      const height = `${((88 * checkpoint.phases_ms[phase]) / highest).toFixed(2)}%`;
+      const height = `${((88 * checkpoint.phases_ms[phase]) / scale).toFixed(2)}%`;
       if (bar.children[index].style.height !== height) bar.children[index].style.height = height;
     });
   });

@@ -175,6 +175,8 @@ mod tests {
             "running",
             "5.0k/s",
             "lag 1.2k",
+            "0.1.0 running",
+            "0.35 cores",
             "committer",
             "50 %",
             "checkout",

@@ -71,7 +71,7 @@ impl<'a> View<'a> {
             count(of("totals/restarts")),
         );
         let progress = format!(
-            "lag {}  watermark lag {}  checkpoint {} every {}  memory {}  cores {:.2}",
+            "lag {}  watermark lag {}  checkpoint {}/{}  {}  {:.2} cores",
             count(of("lag")),
             seconds(of("watermark_lag_s")),
             self.mean_checkpoint(),
@@ -100,15 +100,14 @@ impl<'a> View<'a> {
             }
         };
         let about = format!(
-            "  {} on {}, up {}, epoch {}, version {}",
-            self.url,
+            "  {} ({})  up {}  epoch {}",
+            self.url.trim_start_matches("http://"),
             status("log"),
             seconds(self.number("/status/uptime_s")),
             self.seen.pointer("/status/epoch").and_then(Value::as_u64).unwrap_or_default(),
-            status("version"),
         );
         Line::from(vec![
-            Span::from("tidegate ").bold(),
+            Span::from(format!("tidegate {} ", status("version"))).bold(),
             Span::from(state).bold().fg(color),
             Span::from(about).dim(),
         ])
