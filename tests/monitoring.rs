@@ -208,7 +208,7 @@ fn every_query_finds_something_and_every_rule_evaluates() {
         let rules = groups["data"]["groups"][0]["rules"].as_array()?.clone();
         rules.iter().all(|rule| rule["health"] != "unknown").then_some(rules)
     });
-    assert_eq!(rules.len(), 18);
+    assert_eq!(rules.len(), 20);
     for rule in &rules {
         assert_eq!(rule["health"], "ok", "{rule}");
     }

@@ -15,7 +15,7 @@ pub enum TelemetryError {
     #[error("logging is already set up in this process: {0}")]
     LogsAlreadySet(String),
     /// The export to a collector cannot be set up.
-    #[error("telemetry.otlp_endpoint: {0}")]
+    #[error("export by OpenTelemetry: {0}; OTEL_SDK_DISABLED=true turns it off")]
     Otlp(String),
     /// The metrics cannot be registered or written out.
     #[error("metrics: {0}")]

@@ -171,8 +171,8 @@ impl Target {
         let Some(endpoint) = settings.endpoint.as_ref().or(inherited.as_ref()) else { return Ok(None) };
         if !endpoint.starts_with("http://") {
             return Err(TelemetryError::Otlp(
-                "the endpoint must begin with http://: this build speaks no TLS, a collector on this machine or \
-                 in its pod does"
+                "the endpoint (telemetry.otlp_endpoint or OTEL_EXPORTER_OTLP_ENDPOINT) must begin with http://: no \
+                 TLS is spoken here, but a collector on this machine or in its pod may speak it onwards"
                     .into(),
             ));
         }
