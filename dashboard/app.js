@@ -1,107 +1,98 @@
-// The page's state and where it comes from: one stream of events, opened again when it breaks.
+// The page's state: what the stream says goes into it, and from it to the panels.
 
+import { showActors } from "./actors.js";
+import { showAlerts } from "./alerts.js";
+import { showCheckpoints } from "./checkpoints.js";
 import { byId, text } from "./dom.js";
+import { showDeadLetters } from "./dead_letters.js";
 import { seconds } from "./format.js";
-import * as panels from "./panels.js";
+import { sampleOf, showFigures, showHeader } from "./overview.js";
+import { showPartitions } from "./partitions.js";
+import { showPipeline } from "./pipeline.js";
+import { History } from "./spark.js";
+import { follow } from "./stream.js";
+import { showWindows } from "./windows.js";
 
 const KEPT_CHECKPOINTS = 240;
 const KEPT_ALERTS = 200;
-/** Without an event for this long there is no contact, whatever the connection says. */
-const SILENCE_MS = 5000;
-const RETRY_MS = 1500;
+/** A process that started so much later, by its own clock, is another one. */
+const SAME_START_MS = 2000;
 
 const state = {
-  status: null,
-  checkpoints: [],
-  intervalS: 0,
-  alerts: [],
-  history: [],
-  heardAt: performance.now(),
   live: false,
+  status: null,
+  windows: null,
+  actors: [],
+  actorsAt: null,
+  checkpoints: [],
+  alerts: [],
+  history: new History(),
 };
-
-/** A daemon that started at another time knows nothing of what another one did. */
-function forgetFormer(status) {
-  const former = state.status;
-  // its own clock may be set; the process is another one if it is much younger than it would be
-  if (former && Math.abs(status.started_at - former.started_at) > 2000) {
-    Object.assign(state, { checkpoints: [], alerts: [], history: [] });
-    panels.alerts([]);
-  }
-}
-
-/** Mean duration of the checkpoints of the last few seconds. */
-function meanCheckpoint() {
-  const last = state.checkpoints.slice(-20);
-  return last.length ? last.reduce((sum, checkpoint) => sum + checkpoint.total_ms, 0) / last.length : null;
-}
+/** What this connection has not sent yet; what it sends first is all there is, and takes the place of what was known. */
+const awaited = new Set();
 
 const handlers = {
   status(status) {
-    forgetFormer(status);
+    if (awaited.delete("status")) forgetFormer(status);
+    else awaited.delete("alerts"); // a connection begins with all alerts, if there are any, before the second status
     state.status = status;
-    const extra = { checkpoint: meanCheckpoint() };
-    state.history = [...state.history, panels.sample(status, extra)].slice(-panels.HISTORY);
-    panels.header(status, true);
-    panels.figures(status, extra, state.history);
+    const mean = meanCheckpoint();
+    state.history.add(performance.now(), sampleOf(status, mean));
+    showHeader(status, true);
+    showFigures(status, mean, state.history);
   },
   topology(topology) {
-    panels.pipeline(topology);
-    panels.partitions(topology.partitions);
-    panels.actors(topology.actors);
+    // a pipeline that is busy failing has no time to tell; who was there is then still the best answer
+    if (topology.actors.length || !state.actors.length) Object.assign(state, { actors: topology.actors, actorsAt: state.status?.now });
+    showPipeline(topology, state);
+    showPartitions(topology.partitions);
+    showActors(state.actors, topology.actors.length ? null : state.actorsAt);
   },
-  windows: panels.windows,
-  "dead-letters": panels.deadLetters,
+  windows(windows) {
+    state.windows = windows;
+    showWindows(windows);
+  },
+  "dead-letters": ({ reasons }) => showDeadLetters(reasons),
   checkpoints({ checkpoints, interval_s }) {
-    state.intervalS = interval_s;
-    state.checkpoints = merge(state.checkpoints, checkpoints, "epoch", KEPT_CHECKPOINTS);
-    panels.checkpoints(state.checkpoints, interval_s);
+    const known = awaited.delete("checkpoints") ? [] : state.checkpoints;
+    state.checkpoints = [...known, ...checkpoints].slice(-KEPT_CHECKPOINTS);
+    showCheckpoints(state.checkpoints, interval_s);
   },
   alerts({ alerts }) {
-    state.alerts = merge(state.alerts, alerts, "seq", KEPT_ALERTS);
-    panels.alerts(state.alerts);
+    const first = awaited.delete("alerts");
+    state.alerts = [...(first ? [] : state.alerts), ...alerts].slice(-KEPT_ALERTS);
+    showAlerts(state.alerts, { announce: !first });
   },
 };
 
-/** What is new behind what is known; after a reconnection all comes again. */
-function merge(known, fresh, number, limit) {
-  const last = known.at(-1)?.[number] ?? 0;
-  return [...known, ...fresh.filter((item) => item[number] > last)].slice(-limit);
+/** What another process did is none of what this one knows. */
+function forgetFormer({ started_at, uptime_s }) {
+  const former = state.status;
+  if (!former) return;
+  const isSame = uptime_s >= former.uptime_s && Math.abs(started_at - former.started_at) < SAME_START_MS;
+  if (isSame) return;
+  Object.assign(state, { windows: null, actors: [], actorsAt: null, checkpoints: [], alerts: [] });
+  state.history.clear();
+  showAlerts([], { announce: false });
 }
 
-function connect() {
-  const source = new EventSource("api/v1/stream");
-  for (const [name, handle] of Object.entries(handlers)) {
-    source.addEventListener(name, ({ data }) => {
-      state.heardAt = performance.now();
-      setLive(true);
-      handle(JSON.parse(data));
-    });
-  }
-  source.onerror = () => {
-    setLive(false);
-    // the browser tries again by itself, but not after every error
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
-  };
+/** Mean duration of the checkpoints of the last few seconds; null before the first. */
+function meanCheckpoint() {
+  const last = state.checkpoints.slice(-20);
+  return last.length ? last.reduce((sum, { total_ms }) => sum + total_ms, 0) / last.length : null;
 }
 
-function setLive(live) {
-  if (state.live !== live) {
-    state.live = live;
-    byId("live").classList.toggle("stale", !live);
-    if (state.status) panels.header(state.status, live);
-  }
-  const offline = byId("offline");
-  offline.hidden = live;
-  if (!live) {
-    const age = (performance.now() - state.heardAt) / 1000;
-    text(offline, `No contact with the daemon${state.status ? ` for ${seconds(Math.round(age))}: what is below is that old` : ""}. Trying again.`);
-  }
+function onOpen() {
+  for (const name of ["status", "checkpoints", "alerts"]) awaited.add(name);
 }
 
-function watchSilence() {
-  const silent = performance.now() - state.heardAt > SILENCE_MS;
-  if (silent || !state.live) setLive(state.live && !silent);
+function onContact(live, ageS) {
+  state.live = live;
+  byId("live").classList.toggle("stale", !live);
+  byId("offline").hidden = live;
+  if (live) return;
+  showHeader(state.status, false);
+  text(byId("age"), ageS === null ? "Nothing is known yet." : `What is below is ${seconds(Math.round(ageS))} old.`);
 }
 
 async function showConfiguration({ target }) {
@@ -111,11 +102,9 @@ async function showConfiguration({ target }) {
     const answer = await fetch("api/v1/config");
     text(shown, answer.ok ? await answer.text() : `The daemon answered ${answer.status}.`);
   } catch {
-    text(shown, "The daemon does not answer.");
+    text(shown, "The daemon does not answer. Open this again to try again.");
   }
 }
 
 byId("config").addEventListener("toggle", showConfiguration);
-addEventListener("resize", () => panels.checkpoints(state.checkpoints, state.intervalS));
-setInterval(watchSilence, 1000);
-connect();
+follow("api/v1/stream", { handlers, onOpen, onContact });

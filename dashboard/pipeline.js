@@ -1,0 +1,100 @@
+// The picture of the pipeline: from the source through the stages to the sinks.
+
+import { byId, keyed, make, mark, place, set, span, text, track } from "./dom.js";
+import { count, percent, rate, several } from "./format.js";
+
+/** From here on a stage is held up by the next one, not by chance. */
+const HELD_UP = 0.5;
+
+const STAGES = {
+  reader: "reads the log",
+  filter: "parses, drops bots",
+  enrich: "adds geo data",
+  window: "counts, raises alerts",
+  committer: "commits epochs",
+};
+const SINKS = { processed: "processed", alerts: "alerts", dead_letters: "dead letters", state: "state" };
+
+/** Source, stages and sinks with what flows; `status`, `windows` and `actors` add what is known of each. */
+export function showPipeline({ source, stages, sinks, partitions }, known) {
+  const read = partitions.reduce((sum, partition) => sum + partition.rate, 0);
+  const narrow = bottleneck(stages);
+  const items = [
+    { key: "source", title: source.topic, rate: read, note: several(partitions.length, "partition") },
+    ...stages.map((stage) => ({ ...stage, key: stage.stage, title: stage.stage, isNarrow: stage === narrow, ...stageNote(stage, known) })),
+    { key: "sinks", title: "outputs", sinks },
+  ];
+  keyed(byId("stages"), items, ({ key }) => key, createStage, updateStage);
+}
+
+/** The stage that those before it wait for: the first after the last that is held up. */
+function bottleneck(stages) {
+  const last = stages.findLastIndex((stage) => stage.backpressure >= HELD_UP);
+  return last < 0 ? null : stages[last + 1];
+}
+
+function stageNote({ stage }, { status, windows, actors }) {
+  const mates = actors.filter(({ actor }) => actor === stage);
+  const down = mates.filter(({ state }) => state !== "running");
+  if (down.length) return { isDown: true, note: `${down.length} of ${mates.length} ${down[0].state}` };
+  if (stage === "filter" && status) return { note: `${rate(status.rates.bots)} bots out` };
+  if (stage === "window" && windows) return { note: `${count(windows.open)} open` };
+  if (stage === "committer" && status) return { note: `epoch ${status.epoch.toLocaleString("en")}` };
+  return { note: STAGES[stage] ?? "" };
+}
+
+function createStage({ key, sinks }) {
+  const box = make("li", { className: "stage" }, make("h3", {}, span("title"), span("workers")));
+  if (sinks) {
+    box.append(make("dl", { className: "sinks" }));
+    return mark(box, "end", "out");
+  }
+  box.append(make("p", { className: "rate" }), make("p", { className: "note" }));
+  if (key === "source") return mark(box, "end", "in");
+  box.title = STAGES[key] ?? "";
+  box.append(meter("busy", "busy"), meter("back-pressure", "pressure"), make("p", { className: "queue" }));
+  return box;
+}
+
+function meter(name, kind) {
+  return make("div", { className: "meter" }, span("", name), span("share"), track(kind));
+}
+
+function updateStage(box, item) {
+  const [title, workers] = box.firstElementChild.children;
+  text(title, item.title);
+  set(title, "title", item.title);
+  if (item.sinks) return showSinks(box.lastElementChild, item.sinks);
+  text(workers, item.workers > 1 ? `×${item.workers}` : "");
+  const [, speed, note, busy, pressure, queue] = box.children;
+  text(speed, rate(item.rate));
+  text(note, item.note);
+  mark(box, "flow", flow(item.rate));
+  mark(box, "down", item.isDown);
+  mark(box, "narrow", item.isNarrow);
+  if (!busy) return;
+  showMeter(busy, item.busy);
+  showMeter(pressure, item.backpressure);
+  mark(box, "held", item.backpressure >= HELD_UP);
+  text(queue, item.isNarrow ? `bottleneck, ${count(item.queue)} queued` : `${count(item.queue)} queued`);
+}
+
+/** How strong the stream to the next stage is drawn; in steps, so that its motion does not start anew each second. */
+function flow(perSecond) {
+  if (!(perSecond > 0)) return 0;
+  return perSecond < 100 ? 1 : perSecond < 10_000 ? 2 : 3;
+}
+
+function showMeter(meter, share) {
+  const [, number, bar] = meter.children;
+  text(number, percent(share));
+  place(bar.firstElementChild, "width", share);
+}
+
+function showSinks(rows, sinks) {
+  const create = ({ kind }) => make("div", {}, make("dt", { textContent: SINKS[kind] ?? kind }), make("dd"));
+  keyed(rows, sinks, ({ kind }) => kind, create, (row, sink) => {
+    set(row, "title", `${sink.topic}: ${count(sink.records)} records since the start`);
+    text(row.lastElementChild, rate(sink.rate));
+  });
+}
