@@ -1,7 +1,7 @@
 // The last epochs: how long the phases of their checkpoints took, and how much of the interval that is.
 
 import { byId, keyed, make, mark, place, set, span, text } from "./dom.js";
-import { count, millis, moment, percent, seconds, several } from "./format.js";
+import { count, millis, moment, percent, several } from "./format.js";
 
 const PHASES = ["cut", "align", "flush", "offsets", "commit"];
 const BAR_PX = 7;
@@ -20,7 +20,7 @@ export function showCheckpoints(checkpoints, intervalS) {
 }
 
 function render() {
-  const shown = list.slice(-Math.max(20, Math.floor(chart.clientWidth / BAR_PX)));
+  const shown = shownOf(list);
   const longest = Math.max(0, ...shown.map(({ total_ms }) => total_ms));
   const scale = niceAbove(Math.max(LEAST_SCALE_MS, longest * 1.08));
   byId("epochs-empty").hidden = shown.length > 0;
@@ -28,13 +28,17 @@ function render() {
   keyed(chart, shown, ({ epoch }) => epoch, createBar, (bar, checkpoint) => updateBar(bar, checkpoint, scale));
   showScale(scale, shown);
   showReadout(shown);
-  showShares(shown);
 }
 
-/** The next of 1, 2, 5, 10, 20, ... */
+/** Those that there is room for. */
+function shownOf(all) {
+  return all.slice(-Math.max(1, Math.floor(chart.clientWidth / BAR_PX)));
+}
+
+/** The next of 1, 2, 3, 4, 6, 8, 10, 20, ..., whose halves are as short. */
 function niceAbove(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return power * [1, 2, 5, 10].find((step) => step * power >= value);
+  return power * [1, 2, 3, 4, 6, 8, 10].find((step) => step * power >= value);
 }
 
 function createBar(checkpoint) {
@@ -47,41 +51,48 @@ function updateBar(bar, checkpoint, scale) {
   mark(bar, "chosen", checkpoint.epoch === chosen);
 }
 
+/** What stands around the bars: the scale, the interval where it is in sight, and from when to when they are. */
 function showScale(scale, shown) {
   text(byId("scale-top"), millis(scale));
   text(byId("scale-middle"), millis(scale / 2));
   const line = byId("interval-line");
   line.hidden = intervalMs > scale;
   place(line, "bottom", intervalMs / scale);
+  const free = Math.max(0, chart.clientWidth - shown.length * BAR_PX);
+  place(byId("epochs-from"), "marginLeft", free / chart.clientWidth);
   text(byId("epochs-from"), shown.length ? moment(shown[0].cut_at) : "");
   text(byId("epochs-to"), shown.length ? moment(shown.at(-1).cut_at) : "");
 }
 
-/** Tells of the chosen epoch, or of the newest. */
+/** Tells of the chosen epoch, or of the newest and of the mean of all. */
 function showReadout(shown) {
-  const checkpoint = shown.find(({ epoch }) => epoch === chosen) ?? shown.at(-1);
+  const found = shown.find(({ epoch }) => epoch === chosen);
   const readout = byId("readout");
   // only somebody who chooses wants to hear it
-  set(readout, "ariaLive", chosen === null ? "off" : "polite");
-  if (!checkpoint) return text(readout, "");
-  const { epoch, total_ms, cut_at, records, written, alerts } = checkpoint;
-  const raised = alerts ? `, ${several(alerts, "alert")}` : "";
-  text(readout, `Epoch ${epoch.toLocaleString("en")} at ${moment(cut_at)}: ${millis(total_ms)}, ${count(records)} records in, ${count(written)} out${raised}`);
+  set(readout, "ariaLive", found ? "polite" : "off");
+  text(readout, shown.length ? story(found ?? shown.at(-1)) : "");
+  text(byId("shares-title"), found ? `Epoch ${number(found)} in its interval` : "Mean epoch in its interval");
+  showShares(found ? [found] : shown);
 }
 
-/** The mean epoch as a part of its interval, phase by phase. */
-function showShares(shown) {
-  const means = PHASES.map((phase) => meanOf(shown, ({ phases_ms }) => phases_ms[phase]));
-  const total = means.reduce((sum, mean) => sum + mean, 0);
+const number = ({ epoch }) => epoch.toLocaleString("en");
+
+function story(checkpoint) {
+  const { total_ms, cut_at, records, written, alerts } = checkpoint;
+  const raised = alerts ? `, ${several(alerts, "alert")}` : "";
+  return `Epoch ${number(checkpoint)} at ${moment(cut_at)}: ${millis(total_ms)}, ${count(records)} records in, ${count(written)} out${raised}`;
+}
+
+/** The mean of these epochs as a part of the interval, phase by phase. */
+function showShares(epochs) {
+  const means = PHASES.map((phase) => [phase, meanOf(epochs, ({ phases_ms }) => phases_ms[phase])]);
+  const total = means.reduce((sum, [, mean]) => sum + mean, 0);
   const whole = Math.max(intervalMs, total);
-  keyed(byId("shares"), PHASES, (phase) => phase, (phase) => make("div", { className: phase }), (part, phase) => {
-    place(part, "width", means[PHASES.indexOf(phase)] / whole);
-  });
-  text(byId("shares-note"), shown.length ? `${percent(total / intervalMs)} of the interval of ${seconds(intervalMs / 1000)}` : "");
-  const create = (phase) => make("li", {}, span(`swatch ${phase}`), phase, span("number"));
-  keyed(byId("phases"), PHASES, (phase) => phase, create, (entry, phase) => {
-    text(entry.lastElementChild, shown.length ? millis(means[PHASES.indexOf(phase)]) : "");
-  });
+  const name = ([phase]) => phase;
+  keyed(byId("shares"), means, name, ([phase]) => make("div", { className: phase }), (part, [, mean]) => place(part, "width", mean / whole));
+  text(byId("shares-note"), epochs.length ? `${percent(total / intervalMs)} of ${millis(intervalMs)}` : "");
+  const create = ([phase]) => make("li", {}, span(`swatch ${phase}`), phase, span("number"));
+  keyed(byId("phases"), means, name, create, (entry, [, mean]) => text(entry.lastElementChild, epochs.length ? millis(mean) : ""));
 }
 
 function meanOf(items, value) {
@@ -91,7 +102,7 @@ function meanOf(items, value) {
 function choose(epoch) {
   chosen = epoch;
   for (const bar of chart.children) mark(bar, "chosen", epoch !== null && bar.dataset.key === String(epoch));
-  showReadout(list);
+  showReadout(shownOf(list));
 }
 
 function chooseByKey(event) {

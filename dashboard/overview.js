@@ -40,14 +40,15 @@ function about(status) {
 
 const FIGURES = [
   { name: "In", spark: (s) => s.rates.source, format: rate, value: (s) => rate(s.rates.source), note: (s) => `${count(s.totals.source)} records` },
-  { name: "Out", spark: (s) => s.rates.processed, format: rate, value: (s) => rate(s.rates.processed), note: (s) => `${rate(s.rates.bots)} bots dropped` },
+  { name: "Out", spark: (s) => s.rates.processed, format: rate, value: (s) => rate(s.rates.processed), note: (s) => `${count(s.totals.processed)} records` },
   { name: "Lag", spark: (s) => s.lag, format: count, value: (s) => count(s.lag), note: catchingUp },
   { name: "Checkpoint", spark: (s, mean) => mean, format: millis, value: (s, mean) => millis(mean), note: checkpointAge, worry: (s) => s.checkpoint.age_s > LATE_CHECKPOINT_S },
   { name: "Watermark lag", value: (s) => seconds(s.watermark_lag_s), note: (s) => (s.totals.late ? `${count(s.totals.late)} late` : "nothing late") },
   { name: "Alerts", value: (s) => count(s.totals.alerts), note: (s) => rate(s.rates.alerts) },
   { name: "Alert latency", value: (s) => millis(s.alert_latency_ms?.p50), note: (s) => (s.alert_latency_ms ? `p99 ${millis(s.alert_latency_ms.p99)}` : "no alert yet") },
+  { name: "Bots dropped", value: (s) => count(s.totals.bots), note: (s) => rate(s.rates.bots) },
   { name: "Dead letters", value: (s) => count(s.totals.dead_letters), note: (s) => rate(s.rates.dead_letters) },
-  { name: "Restarts", value: (s) => count(s.totals.restarts), note: () => "of actors", worry: (s) => s.totals.restarts > 0 },
+  { name: "Restarts", value: (s) => count(s.totals.restarts), note: (s) => (s.totals.restarts ? "see the actors" : "of actors"), worry: (s) => s.totals.restarts > 0 },
   { name: "Memory", value: (s) => bytes(s.resources.resident_bytes), note: (s) => `state ${bytes(s.resources.state_bytes)}` },
   { name: "CPU", value: (s) => s.resources.cpu_cores?.toFixed(2) ?? UNKNOWN, note: () => "cores" },
 ];
@@ -61,8 +62,7 @@ function catchingUp({ lag, rates }) {
 }
 
 function checkpointAge({ checkpoint }) {
-  const last = checkpoint.age_s == null ? "none yet" : `last ${seconds(checkpoint.age_s)} ago`;
-  return `every ${seconds(checkpoint.interval_s)}, ${last}`;
+  return checkpoint.age_s == null ? "none yet" : `committed ${seconds(checkpoint.age_s)} ago`;
 }
 
 /** The figures; the large ones with what became of them. */
@@ -70,8 +70,8 @@ export function showFigures(status, mean, history) {
   const update = (element, figure) => {
     const [, value, note] = element.children;
     text(value, figure.value(status, mean));
-    mark(value, "worry", figure.worry?.(status) || null);
     text(note, figure.note(status));
+    mark(note, "worry", figure.worry?.(status));
     if (figure.spark) showHistory(element, figure, history.of(figure.name));
   };
   keyed(byId("figures"), LARGE, (figure) => figure.name, createLarge, update);

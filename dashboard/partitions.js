@@ -7,6 +7,8 @@ import { UNKNOWN, count, moment, rate, seconds } from "./format.js";
 const LEAST_SCALE = 1000;
 /** With more partitions the panel takes the whole width. */
 const MANY = 16;
+/** With so few there is room to say more of each. */
+const FEW = 6;
 /** A partition that is so far behind the others holds back what they have ready. */
 const BEHIND_MS = 10_000;
 
@@ -15,19 +17,21 @@ export function showPartitions(partitions) {
   const scale = Math.max(LEAST_SCALE, ...partitions.map(({ lag }) => lag ?? 0));
   const slowest = holdsBack(partitions);
   mark(byId("lag"), "many", partitions.length > MANY);
+  mark(byId("lag"), "few", partitions.length <= FEW);
   text(byId("lag-note"), note(partitions, slowest, scale));
   keyed(byId("partitions"), partitions, ({ partition }) => partition, createRow, (row, partition) => {
-    const [, bar, number] = row.children;
+    const [, bar, number, more] = row.children;
     place(bar.firstElementChild, "width", partition.lag / scale);
     text(number, partition.lag == null ? UNKNOWN : count(partition.lag));
     mark(row, "idle", partition.idle);
     mark(row, "slowest", partition === slowest);
-    set(row, "title", about(partition));
+    text(more, about(partition));
+    set(row, "title", `partition ${partition.partition}${partition.idle ? ", idle" : ""}: ${about(partition)}`);
   });
 }
 
 function createRow({ partition }) {
-  return make("li", {}, span("name", String(partition)), track(), span("number"));
+  return make("li", {}, span("name", String(partition)), track(), span("number"), span("quiet more"));
 }
 
 /** The partition that the pipeline's watermark waits for, if it is far behind the others. */
@@ -38,7 +42,7 @@ function holdsBack(partitions) {
 
 function note(partitions, slowest, scale) {
   const idle = partitions.filter((partition) => partition.idle).length;
-  const parts = [`full bar ${count(scale)}`];
+  const parts = [`full bar = ${count(scale)}`];
   if (idle) parts.push(idle === partitions.length ? "all idle" : `${idle} idle`);
   if (slowest) {
     const newest = Math.max(...partitions.map(({ watermark }) => watermark ?? 0));
@@ -47,6 +51,6 @@ function note(partitions, slowest, scale) {
   return parts.join(", ");
 }
 
-function about({ partition, position, rate: speed, watermark, idle }) {
-  return `partition ${partition}${idle ? ", idle" : ""}: next offset ${position ?? "unknown"}, ${rate(speed)}, watermark ${moment(watermark)}`;
+function about({ position, rate: speed, watermark }) {
+  return `${rate(speed)}, offset ${position?.toLocaleString("en") ?? UNKNOWN}, watermark ${moment(watermark)}`;
 }

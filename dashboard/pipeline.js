@@ -21,7 +21,7 @@ export function showPipeline({ source, stages, sinks, partitions }, known) {
   const narrow = bottleneck(stages);
   const items = [
     { key: "source", title: source.topic, rate: read, note: several(partitions.length, "partition") },
-    ...stages.map((stage) => ({ ...stage, key: stage.stage, title: stage.stage, isNarrow: stage === narrow, ...stageNote(stage, known) })),
+    ...stages.map((stage) => ({ ...stage, key: stage.stage, title: stage.stage, isNarrow: stage === narrow, ...stageNote(stage, stage === narrow, known) })),
     { key: "sinks", title: "outputs", sinks },
   ];
   keyed(byId("stages"), items, ({ key }) => key, createStage, updateStage);
@@ -33,10 +33,11 @@ function bottleneck(stages) {
   return last < 0 ? null : stages[last + 1];
 }
 
-function stageNote({ stage }, { status, windows, actors }) {
+function stageNote({ stage }, isNarrow, { status, windows, actors }) {
   const mates = actors.filter(({ actor }) => actor === stage);
   const down = mates.filter(({ state }) => state !== "running");
   if (down.length) return { isDown: true, note: `${down.length} of ${mates.length} ${down[0].state}` };
+  if (isNarrow) return { note: "bottleneck" };
   if (stage === "filter" && status) return { note: `${rate(status.rates.bots)} bots out` };
   if (stage === "window" && windows) return { note: `${count(windows.open)} open` };
   if (stage === "committer" && status) return { note: `epoch ${status.epoch.toLocaleString("en")}` };
@@ -76,7 +77,7 @@ function updateStage(box, item) {
   showMeter(busy, item.busy);
   showMeter(pressure, item.backpressure);
   mark(box, "held", item.backpressure >= HELD_UP);
-  text(queue, item.isNarrow ? `bottleneck, ${count(item.queue)} queued` : `${count(item.queue)} queued`);
+  text(queue, `${count(item.queue)} queued`);
 }
 
 /** How strong the stream to the next stage is drawn; in steps, so that its motion does not start anew each second. */
