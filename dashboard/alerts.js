@@ -28,7 +28,8 @@ function facts(alert) {
     ["events", `${moment(alert.first_event_at)} to ${moment(alert.last_event_at)}`],
     ["id", alert.id],
   ];
-  return make("dl", { className: "facts" }, ...rows.flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]));
+  const cells = ([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })];
+  return make("dl", { className: "facts" }, ...rows.flatMap(cells));
 }
 
 function evidence(events) {

@@ -42,11 +42,12 @@ const handlers = {
     showFigures(status, mean, state.history);
   },
   topology(topology) {
+    const { actors } = topology;
     // a pipeline that is busy failing has no time to tell; who was there is then still the best answer
-    if (topology.actors.length || !state.actors.length) Object.assign(state, { actors: topology.actors, actorsAt: state.status?.now });
+    if (actors.length) Object.assign(state, { actors, actorsAt: state.status?.now });
     showPipeline(topology, state);
     showPartitions(topology.partitions);
-    showActors(state.actors, topology.actors.length ? null : state.actorsAt);
+    showActors(state.actors, actors.length ? null : state.actorsAt);
   },
   windows(windows) {
     state.windows = windows;
@@ -66,7 +67,7 @@ const handlers = {
 };
 
 /** What another process did is none of what this one knows. */
-function forgetFormer({ started_at, uptime_s }) {
+function forgetFormer({ started_at, uptime_s, checkpoint }) {
   const former = state.status;
   if (!former) return;
   const isSame = uptime_s >= former.uptime_s && Math.abs(started_at - former.started_at) < SAME_START_MS;
@@ -74,6 +75,7 @@ function forgetFormer({ started_at, uptime_s }) {
   Object.assign(state, { windows: null, actors: [], actorsAt: null, checkpoints: [], alerts: [] });
   state.history.clear();
   showAlerts([], { announce: false });
+  showCheckpoints([], checkpoint.interval_s);
 }
 
 /** Mean duration of the checkpoints of the last few seconds; null before the first. */
@@ -90,7 +92,11 @@ function onContact(live, ageS) {
   state.live = live;
   byId("live").classList.toggle("stale", !live);
   byId("offline").hidden = live;
-  if (live) return;
+  if (live) {
+    // before anything was heard, an empty list would say something that nobody knows
+    byId("live").hidden = false;
+    return;
+  }
   showHeader(state.status, false);
   text(byId("age"), ageS === null ? "Nothing is known yet." : `What is below is ${seconds(Math.round(ageS))} old.`);
 }

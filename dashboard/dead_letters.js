@@ -21,5 +21,11 @@ function createReason({ reason }) {
 
 function createSample({ at, partition, offset, size, detail, value }) {
   const where = `${moment(at)}, partition ${partition}, offset ${offset}, ${bytes(size)}`;
-  return make("div", { className: "sample" }, make("p", { textContent: detail }), make("p", { className: "quiet", textContent: where }), make("pre", { textContent: value }));
+  return make(
+    "div",
+    { className: "sample" },
+    make("p", { textContent: detail }),
+    make("p", { className: "quiet", textContent: where }),
+    make("pre", { textContent: value }),
+  );
 }

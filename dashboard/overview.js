@@ -16,7 +16,8 @@ export function showHeader(status, live) {
   const reason = byId("reason");
   reason.hidden = !live || status.ready || !status.reason;
   text(byId("reason-text"), status?.reason ?? "");
-  if (status) keyed(byId("about"), about(status), ([name]) => name, () => span(""), (element, [, value]) => text(element, value));
+  const create = () => span("");
+  if (status) keyed(byId("about"), about(status), ([name]) => name, create, (fact, [, value]) => text(fact, value));
 }
 
 /** A word, and how good it is. */
@@ -42,13 +43,13 @@ const FIGURES = [
   { name: "In", spark: (s) => s.rates.source, format: rate, value: (s) => rate(s.rates.source), note: (s) => `${count(s.totals.source)} records` },
   { name: "Out", spark: (s) => s.rates.processed, format: rate, value: (s) => rate(s.rates.processed), note: (s) => `${count(s.totals.processed)} records` },
   { name: "Lag", spark: (s) => s.lag, format: count, value: (s) => count(s.lag), note: catchingUp },
-  { name: "Checkpoint", spark: (s, mean) => mean, format: millis, value: (s, mean) => millis(mean), note: checkpointAge, worry: (s) => s.checkpoint.age_s > LATE_CHECKPOINT_S },
+  { name: "Checkpoint", spark: (s, mean) => mean, format: millis, value: (s, mean) => millis(mean), note: checkpointAge, worry: isLate },
   { name: "Watermark lag", value: (s) => seconds(s.watermark_lag_s), note: (s) => (s.totals.late ? `${count(s.totals.late)} late` : "nothing late") },
   { name: "Alerts", value: (s) => count(s.totals.alerts), note: (s) => rate(s.rates.alerts) },
-  { name: "Alert latency", value: (s) => millis(s.alert_latency_ms?.p50), note: (s) => (s.alert_latency_ms ? `p99 ${millis(s.alert_latency_ms.p99)}` : "no alert yet") },
+  { name: "Alert latency", value: (s) => millis(s.alert_latency_ms?.p50), note: tailLatency },
   { name: "Bots dropped", value: (s) => count(s.totals.bots), note: (s) => rate(s.rates.bots) },
   { name: "Dead letters", value: (s) => count(s.totals.dead_letters), note: (s) => rate(s.rates.dead_letters) },
-  { name: "Restarts", value: (s) => count(s.totals.restarts), note: (s) => (s.totals.restarts ? "see the actors" : "of actors"), worry: (s) => s.totals.restarts > 0 },
+  { name: "Restarts", value: (s) => count(s.totals.restarts), note: (s) => (s.totals.restarts ? "see the actors" : "of actors"), worry: (s) => s.totals.restarts },
   { name: "Memory", value: (s) => bytes(s.resources.resident_bytes), note: (s) => `state ${bytes(s.resources.state_bytes)}` },
   { name: "CPU", value: (s) => s.resources.cpu_cores?.toFixed(2) ?? UNKNOWN, note: () => "cores" },
 ];
@@ -65,13 +66,21 @@ function checkpointAge({ checkpoint }) {
   return checkpoint.age_s == null ? "none yet" : `committed ${seconds(checkpoint.age_s)} ago`;
 }
 
+function isLate({ checkpoint }) {
+  return checkpoint.age_s > LATE_CHECKPOINT_S;
+}
+
+function tailLatency({ alert_latency_ms: latency }) {
+  return latency ? `p99 ${millis(latency.p99)}` : "no alert yet";
+}
+
 /** The figures; the large ones with what became of them. */
 export function showFigures(status, mean, history) {
   const update = (element, figure) => {
     const [, value, note] = element.children;
     text(value, figure.value(status, mean));
     text(note, figure.note(status));
-    mark(note, "worry", figure.worry?.(status));
+    mark(note, "worry", Boolean(figure.worry?.(status)));
     if (figure.spark) showHistory(element, figure, history.of(figure.name));
   };
   keyed(byId("figures"), LARGE, (figure) => figure.name, createLarge, update);
@@ -90,7 +99,8 @@ export function sampleOf(status, mean) {
 }
 
 function createSmall({ name }) {
-  return make("div", { className: "figure" }, make("dt", { textContent: name }), make("dd", { className: "value" }), make("dd", { className: "note" }));
+  const cells = [make("dt", { textContent: name }), make("dd", { className: "value" }), make("dd", { className: "note" })];
+  return make("div", { className: "figure" }, ...cells);
 }
 
 function createLarge(figure) {

@@ -21,7 +21,7 @@ export function showPipeline({ source, stages, sinks, partitions }, known) {
   const narrow = bottleneck(stages);
   const items = [
     { key: "source", title: source.topic, rate: read, note: several(partitions.length, "partition") },
-    ...stages.map((stage) => ({ ...stage, key: stage.stage, title: stage.stage, isNarrow: stage === narrow, ...stageNote(stage, stage === narrow, known) })),
+    ...stages.map((stage) => describe(stage, stage === narrow, known)),
     { key: "sinks", title: "outputs", sinks },
   ];
   keyed(byId("stages"), items, ({ key }) => key, createStage, updateStage);
@@ -31,6 +31,10 @@ export function showPipeline({ source, stages, sinks, partitions }, known) {
 function bottleneck(stages) {
   const last = stages.findLastIndex((stage) => stage.backpressure >= HELD_UP);
   return last < 0 ? null : stages[last + 1];
+}
+
+function describe(stage, isNarrow, known) {
+  return { ...stage, key: stage.stage, title: stage.stage, isNarrow, ...stageNote(stage, isNarrow, known) };
 }
 
 function stageNote({ stage }, isNarrow, { status, windows, actors }) {
