@@ -6,6 +6,8 @@ import { count, millis, moment, percent, several } from "./format.js";
 const PHASES = ["cut", "align", "flush", "offsets", "commit"];
 const BAR_PX = 7;
 const LEAST_SCALE_MS = 10;
+/** Fewer bars are narrower than two times of day beside each other. */
+const LABELLED = 24;
 
 const chart = byId("epochs");
 let list = [];
@@ -60,7 +62,7 @@ function showScale(scale, shown) {
   place(line, "bottom", intervalMs / scale);
   const free = Math.max(0, chart.clientWidth - shown.length * BAR_PX);
   place(byId("epochs-from"), "marginLeft", free / chart.clientWidth);
-  text(byId("epochs-from"), shown.length ? moment(shown[0].cut_at) : "");
+  text(byId("epochs-from"), shown.length >= LABELLED ? moment(shown[0].cut_at) : "");
   text(byId("epochs-to"), shown.length ? moment(shown.at(-1).cut_at) : "");
 }
 
