@@ -61,7 +61,7 @@ function showScale(scale, shown) {
   line.hidden = intervalMs > scale;
   place(line, "bottom", intervalMs / scale);
   const free = Math.max(0, chart.clientWidth - shown.length * BAR_PX);
-  place(byId("epochs-from"), "marginLeft", free / chart.clientWidth);
+  place(byId("epochs-from"), "left", free / chart.clientWidth);
   text(byId("epochs-from"), shown.length >= LABELLED ? moment(shown[0].cut_at) : "");
   text(byId("epochs-to"), shown.length ? moment(shown.at(-1).cut_at) : "");
 }
