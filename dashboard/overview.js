@@ -4,7 +4,8 @@ import { byId, keyed, make, mark, set, span, text } from "./dom.js";
 import { UNKNOWN, bytes, count, day, millis, rate, seconds } from "./format.js";
 import { draw, sparkline } from "./spark.js";
 
-/** A checkpoint should come every interval; one that is so much later is missed. */
+/** A checkpoint should come every interval while there is work; one that took so many of them, and so long, is late. */
+const LATE_INTERVALS = 3;
 const LATE_CHECKPOINT_S = 10;
 
 /** The phase, as one look should tell it, and what this process is. */
@@ -66,8 +67,8 @@ function checkpointAge({ checkpoint }) {
   return checkpoint.age_s == null ? "none yet" : `committed ${seconds(checkpoint.age_s)} ago`;
 }
 
-function isLate({ checkpoint }) {
-  return checkpoint.age_s > LATE_CHECKPOINT_S;
+function isLate({ checkpoint, lag }) {
+  return lag > 0 && checkpoint.age_s > Math.max(LATE_CHECKPOINT_S, LATE_INTERVALS * checkpoint.interval_s);
 }
 
 function tailLatency({ alert_latency_ms: latency }) {
