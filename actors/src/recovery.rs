@@ -117,16 +117,21 @@ impl Recovery {
         }
         let topics = Arc::new(self.log.topics(CONNECT_TIMEOUT)?);
         self.check_key_groups(&topics)?;
-        // the reader connects while the writer does: both take as long
-        let (taken, reader) = thread::scope(|scope| {
+        // the reader connects while the writer does, which takes as long, and the local copy is opened meanwhile
+        let (taken, reader, store) = thread::scope(|scope| {
             let reader = scope.spawn(|| self.new_reader());
-            (self.take_over(&topics), join(reader))
+            let store = scope.spawn(|| self.open_copy());
+            (
+                self.take_over(&topics),
+                join(reader, "connecting the reader"),
+                join(store, "opening the local state copy"),
+            )
         });
         let (writer, committed) = taken?;
         let kept = Kept { writer, committed, topics, announce: true };
         let ranges = self.log.offsets(Topic::Raw, true, TIMEOUT)?;
         let ranges = ranges.iter().map(|range| OffsetRange { begin: range.begin, end: range.end }).collect();
-        self.plan(kept, reader?, ranges, remains)
+        self.plan(kept, reader??, ranges, store?, remains)
     }
 
     /// The short form: the writer is kept, and knows what it committed. A reader that is lost is replaced.
@@ -140,7 +145,7 @@ impl Recovery {
         // what this writer committed moments ago is in the log, and stays there
         let all = OffsetRange { begin: NextOffset(0), end: NextOffset(i64::MAX) };
         let ranges = vec![all; kept.committed.len()];
-        self.plan(kept, reader, ranges, remains)
+        self.plan(kept, reader, ranges, self.open_copy(), remains)
     }
 
     fn plan(
@@ -148,16 +153,16 @@ impl Recovery {
         kept: Kept,
         reader: ReaderHandle,
         ranges: Vec<OffsetRange>,
+        store: StoreFacts,
         remains: &Remains,
     ) -> Result<Plan, RecoveryError> {
         let never_committed = kept.committed.iter().all(|partition| partition.committed.is_none());
         let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        apply_left(&mut copy, &self.unapplied, &self.metrics);
         let mut facts = Facts {
             committed: kept.committed.into_iter().map(|partition| partition.committed).collect(),
             ranges,
             start: self.settings.start,
-            store: open_store(&mut copy),
+            store,
             changelog: None,
         };
         let mut replayed = None;
@@ -289,6 +294,13 @@ impl Recovery {
         Ok((handle.map_err(no_thread)?, committed))
     }
 
+    /// Opens the local copy, with all that is committed and was still to be applied.
+    fn open_copy(&self) -> StoreFacts {
+        let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+        apply_left(&mut copy, &self.unapplied, &self.metrics);
+        open_store(&mut copy)
+    }
+
     fn new_reader(&self) -> Result<ReaderHandle, RecoveryError> {
         let reader = self.log.reader()?;
         ReaderHandle::spawn(reader, self.supervisor.clone(), self.metrics.clone()).map_err(no_thread)
@@ -415,10 +427,10 @@ fn no_thread(error: std::io::Error) -> RecoveryError {
     RecoveryError::Log(LogError::Broken { what: "starting a thread", cause: error.to_string() })
 }
 
-fn join<T>(handle: thread::ScopedJoinHandle<'_, Result<T, RecoveryError>>) -> Result<T, RecoveryError> {
-    handle.join().unwrap_or_else(|panic| {
+fn join<T>(handle: thread::ScopedJoinHandle<'_, T>, what: &'static str) -> Result<T, RecoveryError> {
+    handle.join().map_err(|panic| {
         let cause = crate::writer::panic_text(&*panic);
-        Err(RecoveryError::Log(LogError::Broken { what: "connecting the reader", cause }))
+        RecoveryError::Log(LogError::Broken { what, cause })
     })
 }
 

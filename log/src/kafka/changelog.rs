@@ -7,7 +7,7 @@ use std::{
 
 use tidegate_core::{NextOffset, PartitionId};
 
-use super::{config::KafkaConfig, health::Clients, reader::KafkaReader};
+use super::{config::KafkaConfig, end_in_background, health::Clients, reader::KafkaReader};
 use crate::{ChangelogRecord, LogError, OffsetRange, RecordReader, RecordRef, RecordSink, Topic};
 
 const BATCH: usize = 4_000;
@@ -52,6 +52,7 @@ pub(super) fn read(
         let mut sink = Sink { positions: &mut positions, ranges, each };
         reader.poll(Duration::from_millis(100), BATCH, &mut sink)?;
     }
+    end_in_background(reader);
     Ok(positions)
 }
 

@@ -33,8 +33,9 @@ use crate::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waiting longer for room in the queue than the broker keeps a silent transaction open makes no sense.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(45);
-/// How long rolling back what a predecessor left open usually takes, ten times over.
-const ROLLBACK_TIMEOUT: Duration = Duration::from_millis(100);
+/// How many milliseconds those that ask before the writer wait for the broker's answer, one after another. Rolling
+/// back what a predecessor left open takes 10 to 30 where the broker is near.
+const ROLLBACK_TIMEOUTS_MS: [u64; 4] = [20, 40, 80, 160];
 /// An abort throws the epoch's records away; the flush before it only registers its partitions.
 const ABORT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// librdkafka repeats a request to end a transaction by itself after about 100 ms. The first one may still be
@@ -297,15 +298,20 @@ impl KafkaWriter {
 }
 
 /// Has the broker roll back what a predecessor that died left open. It does so when it hears of a successor, but
-/// refuses that one until it has, and librdkafka asks again only after a fixed 500 ms. So a producer asks that is
-/// ended at once, before it could ask again. Whatever fails here fails once more for the one that stays, which
-/// tells.
+/// refuses that one until it has, and librdkafka asks again only after a fixed 500 ms. So producers ask that are
+/// ended before they could ask again, until one is taken. Whatever else fails here fails once more for the writer,
+/// which tells.
 fn end_predecessor(config: &KafkaConfig, topics: &TopicsFacts) {
-    let usher = config.writer(topics).create_with_context::<_, BaseProducer<_>>(Context::unheard());
-    if let Ok(usher) = usher
-        && bring_up(usher.client(), config.topic(Topic::Processed), REQUEST_TIMEOUT).is_ok()
-    {
-        let _ = usher.init_transactions(ROLLBACK_TIMEOUT);
+    for patience in ROLLBACK_TIMEOUTS_MS.map(Duration::from_millis) {
+        let usher = config.writer(topics).create_with_context::<_, BaseProducer<_>>(Context::unheard());
+        let Ok(usher) = usher else { return };
+        if bring_up(usher.client(), config.topic(Topic::Processed), REQUEST_TIMEOUT).is_err() {
+            return;
+        }
+        match usher.init_transactions(patience) {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
+            _ => return,
+        }
     }
 }
 
