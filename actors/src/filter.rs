@@ -9,6 +9,7 @@ use tidegate_core::{
     bots::BotCache,
     event::Event,
     partitioner::{key_group, window_actor},
+    rules::Rule,
     watermark::is_far_future,
 };
 use tidegate_log::{RecordBatch, RecordMeta, Span};
@@ -123,7 +124,7 @@ impl FilterState {
             }
             verdicts.push(Verdict::Forward { ip: event.ip, geo: event.geo });
         }
-        let counted = matches.group(settings.window_actors, settings.key_groups);
+        let counted = matches.group(&settings.rules, settings.window_actors, settings.key_groups);
         Filtered { job, verdicts, rejections, counted, tally, highest }
     }
 
@@ -151,6 +152,7 @@ struct Matches {
 }
 
 struct Match {
+    /// The first rule that counts events of this type; all others of the type count it too.
     rule: usize,
     service: Span,
     event: Counted,
@@ -164,26 +166,23 @@ impl Matches {
         event: &Event<'_>,
         timestamp: TimestampMs,
         record: &RecordMeta,
-        mut trace: impl FnMut() -> Option<Box<TraceContext>>,
+        trace: impl FnOnce() -> Option<Box<TraceContext>>,
     ) {
-        let mut texts = None;
-        for (rule, _) in
-            settings.rules.iter().enumerate().filter(|(_, rule)| rule.event_type == event.event_type)
-        {
-            let (service, user_id) = *texts.get_or_insert_with(|| {
-                let user_id = event.user_id.as_deref().map(|id| {
-                    let end = id.floor_char_boundary(MAX_EVIDENCE_USER_ID_BYTES);
-                    self.text.push_text(&id[..end])
-                });
-                (self.text.push_text(&event.service), user_id)
-            });
-            let event = Counted { timestamp, append_time: record.timestamp, offset: record.offset, user_id };
-            self.found.push(Match { rule, service, event, trace: trace() });
-        }
+        let Some(rule) = settings.rules.iter().position(|rule| rule.event_type == event.event_type) else {
+            return;
+        };
+        let user_id = event.user_id.as_deref().map(|id| {
+            let end = id.floor_char_boundary(MAX_EVIDENCE_USER_ID_BYTES);
+            self.text.push_text(&id[..end])
+        });
+        let service = self.text.push_text(&event.service);
+        let event = Counted { timestamp, append_time: record.timestamp, offset: record.offset, user_id };
+        self.found.push(Match { rule, service, event, trace: trace() });
     }
 
-    /// Groups by window actor, rule and service; within a group the order of arrival stays.
-    fn group(mut self, actors: usize, key_groups: u32) -> Vec<CountedEvents> {
+    /// Groups by window actor, service and rule; within a group the order of arrival stays. Rules that count the same
+    /// events share them.
+    fn group(mut self, rules: &[Rule], actors: usize, key_groups: u32) -> Vec<CountedEvents> {
         let mut by_actor: Vec<CountedEvents> = (0..actors).map(|_| CountedEvents::default()).collect();
         let text = &self.text;
         self.found.sort_by(|a, b| (a.rule, text.text(a.service)).cmp(&(b.rule, text.text(b.service))));
@@ -201,7 +200,11 @@ impl Matches {
                 actor.events.push(Counted { user_id, ..found.event });
             }
             let service = actor.push_text(service);
-            actor.groups.push(Group { rule: run[0].rule, service, events: first..actor.events.len() as u32 });
+            let events = first..actor.events.len() as u32;
+            let event_type = &rules[run[0].rule].event_type;
+            let sharing = rules.iter().enumerate().filter(|(_, rule)| rule.event_type == *event_type);
+            let groups = sharing.map(|(rule, _)| Group { rule, service, events: events.clone() });
+            actor.groups.extend(groups);
         }
         by_actor
     }
@@ -214,7 +217,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matches_are_grouped_by_rule_and_service_in_arrival_order() {
+    fn matches_are_grouped_by_service_in_arrival_order_for_each_rule_that_counts_them() {
+        let other = Rule { event_type: "login".into(), ..Rule::default() };
+        let rules = [Rule::default(), other, Rule { name: "again".into(), ..Rule::default() }];
         let mut matches = Matches::default();
         for (offset, service) in ["b", "a", "b", "a", "b"].into_iter().enumerate() {
             let service = matches.text.push_text(service);
@@ -226,15 +231,17 @@ mod tests {
             };
             matches.found.push(Match { rule: 0, service, event, trace: None });
         }
-        let [counted] = <[CountedEvents; 1]>::try_from(matches.group(1, 12)).expect("one actor");
+        let [counted] = <[CountedEvents; 1]>::try_from(matches.group(&rules, 1, 12)).expect("one actor");
         let groups: Vec<_> = counted
             .groups
             .iter()
             .map(|group| {
                 let offsets: Vec<_> = counted.events_of(group, PartitionId(0)).map(|e| e.offset).collect();
-                (counted.text(group.service), offsets)
+                (counted.text(group.service), group.rule, offsets)
             })
             .collect();
-        assert_eq!(groups, [("a", vec![1, 3]), ("b", vec![0, 2, 4])]);
+        let [a, b] = [vec![1, 3], vec![0, 2, 4]];
+        assert_eq!(groups, [("a", 0, a.clone()), ("a", 2, a), ("b", 0, b.clone()), ("b", 2, b)]);
+        assert_eq!(counted.events.len(), 5, "the rules share them");
     }
 }

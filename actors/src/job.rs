@@ -159,7 +159,7 @@ pub(crate) struct CountedEvents {
     pub(crate) traced: Vec<(u32, TraceContext)>,
 }
 
-/// A run of [`CountedEvents::events`] of one rule and service, in arrival order.
+/// A run of [`CountedEvents::events`] of one service, in arrival order, and a rule that counts them.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) rule: usize,
