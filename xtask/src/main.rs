@@ -33,6 +33,8 @@ usage: cargo xtask COMMAND
                        from the event that crosses a threshold to its alert, under live load
   bench checkpoint [--events N] [--rounds N] [--json]
                        throughput by checkpoint.interval
+  bench telemetry [--events N] [--rounds N] [--json]
+                       what being watched costs: metrics scraped, everything exported
   bench growth [--events N] [--rounds N] [--json]
                        cost of an event by number of partitions, services and rules, by size and window
   bench recovery [--times N] [--rate N] [--json]
