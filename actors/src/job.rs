@@ -147,8 +147,8 @@ pub(crate) struct Processed {
     pub(crate) highest: Option<TimestampMs>,
 }
 
-/// Events that rules count, for one window actor: grouped by rule and service, so that a window actor looks
-/// a window up once per group and not once per event.
+/// Events that rules count, for one window actor: grouped by service, for each rule that counts them, so that a
+/// window actor looks a window up once per group and not once per event.
 #[derive(Debug, Default)]
 pub(crate) struct CountedEvents {
     /// Service names and user ids.

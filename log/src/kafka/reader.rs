@@ -13,6 +13,7 @@ use tidegate_core::{NextOffset, PartitionId, TimestampMs};
 use super::{
     bring_up,
     config::KafkaConfig,
+    end_in_background,
     failure::{by_code, classify, is_missing, is_passing},
     health::{ClientHealth, Clients, Context},
     native::{FetchQueue, Fetched},
@@ -63,8 +64,7 @@ impl KafkaReader {
         let consumer = match std::mem::replace(&mut self.state, State::Gone) {
             State::Idle(consumer) => consumer,
             State::Reading(queue, _) => {
-                // a client takes up to 100 ms to end
-                std::thread::spawn(move || drop(queue));
+                end_in_background(queue);
                 connect(&self.config, self.topic, &self.health)?
             }
             State::Gone => connect(&self.config, self.topic, &self.health)?,
