@@ -175,7 +175,13 @@ fn a_crash_between_commit_and_local_state_keeps_the_epoch() {
 fn a_local_state_that_hung_behind_for_many_epochs_catches_up() {
     let site = site("behind");
     let start = wait::hours_ago(3);
-    let daemon = site.run_with_failpoints("after_store=2*off->pause");
+    let daemon = site.run_with_failpoints("after_store=1*off->pause");
+    let writes = || daemon.metrics().sum("tidegate_checkpoint_duration_seconds_count", &[("phase", "store")]);
+    // epochs are gathered: the second write holds some, and hangs
+    wait::until_true("the local state is written twice", || {
+        site.write(&errors(start));
+        writes() >= 2
+    });
     for _ in 0..10 {
         site.write(&errors(start));
         site.await_caught_up();

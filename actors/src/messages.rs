@@ -157,8 +157,10 @@ pub(crate) enum BarrierMsg {
 
 /// To the store actor, through its handle.
 pub(crate) enum StoreMsg {
-    /// From the committer: there are epochs to apply.
-    Wake,
+    /// From the writer: there is one more epoch to apply.
+    Committed,
+    /// From a timer of its own, or from the generation that ends: apply them now.
+    Apply,
 }
 
 /// To the pipeline's supervisor.

@@ -1,8 +1,9 @@
-//! Keeps the local copy of the window state: applies each committed epoch to sled.
+//! Keeps the local copy of the window state: applies committed epochs to sled.
 //!
 //! The copy only makes a restart fast. When the disk fails, the pipeline goes on without it, and the next
-//! recovery rebuilds it from the changelog. When the disk is slow, epochs are merged: what waits is at most one
-//! row for each window, not one for each window and epoch.
+//! recovery rebuilds it from the changelog. Epochs are gathered for a while and merged, since most windows
+//! change in each of them: sled gets the last row of each. A process that is killed finds the others in the
+//! changelog.
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,11 @@ use crate::messages::StoreMsg;
 /// How often to note how far the changelog is surely included, so that catching up never reads much.
 const NOTE_POSITIONS_EVERY: Duration = Duration::from_secs(30);
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long epochs are gathered. The longer, the more rows a killed process finds in the changelog only; it
+/// reads back to the noted positions in any case.
+const GATHER_FOR: Duration = Duration::from_secs(2);
+/// ... and how many bytes of them: they are in memory meanwhile, and a recovery waits until they are applied.
+const GATHER_BYTES: usize = 8 << 20;
 
 /// The state directory and the store in it, if it is usable; shared with recovery.
 pub(crate) struct LocalCopy {
@@ -65,11 +71,12 @@ impl StoreHandle {
     pub(crate) fn apply(&self, apply: Apply) {
         self.unapplied.lock().unwrap_or_else(PoisonError::into_inner).push(apply);
         // if the actor is gone, a recovery follows
-        let _ = self.actor.cast(StoreMsg::Wake);
+        let _ = self.actor.cast(StoreMsg::Committed);
     }
 
     /// Waits until all that was handed over is applied, and ends the actor.
     pub(crate) async fn drain(&self, timeout: Duration) {
+        let _ = self.actor.cast(StoreMsg::Apply);
         // an error means that it is dead already
         let _ = self.actor.get_cell().drain_and_wait(Some(timeout)).await;
     }
@@ -86,6 +93,8 @@ pub(crate) struct StoreArgs {
 
 pub(crate) struct StoreState {
     args: StoreArgs,
+    /// A timer will say when to apply.
+    is_gathering: bool,
     noted_at: Instant,
     /// Ends of the changelog and when the answer came. Epochs whose commit began later are not before them.
     noted: Option<(Vec<NextOffset>, Instant)>,
@@ -101,35 +110,57 @@ impl Actor for StoreActor {
         _myself: ActorRef<StoreMsg>,
         args: StoreArgs,
     ) -> Result<StoreState, ActorProcessingErr> {
-        Ok(StoreState { args, noted_at: Instant::now(), noted: None })
+        Ok(StoreState { args, is_gathering: false, noted_at: Instant::now(), noted: None })
     }
 
     async fn handle(
         &self,
-        _myself: ActorRef<StoreMsg>,
-        StoreMsg::Wake: StoreMsg,
+        myself: ActorRef<StoreMsg>,
+        message: StoreMsg,
         state: &mut StoreState,
     ) -> Result<(), ActorProcessingErr> {
         fail_point!("store");
-        let unapplied = state.args.unapplied.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match message {
+            StoreMsg::Committed if state.gathered_bytes() < GATHER_BYTES => {
+                if !mem::replace(&mut state.is_gathering, true) {
+                    myself.send_after(GATHER_FOR, || StoreMsg::Apply);
+                }
+            }
+            StoreMsg::Committed => state.apply().await?,
+            StoreMsg::Apply => {
+                state.is_gathering = false;
+                state.apply().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StoreState {
+    fn gathered_bytes(&self) -> usize {
+        let unapplied = self.args.unapplied.lock().unwrap_or_else(PoisonError::into_inner);
+        unapplied.iter().flat_map(|apply| &apply.changes).map(|changes| changes.arena.len()).sum()
+    }
+
+    /// Applies what was committed until now.
+    async fn apply(&mut self) -> Result<(), ActorProcessingErr> {
+        let unapplied = self.args.unapplied.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(&Apply { epoch, begun, .. }) = unapplied.last() else { return Ok(()) };
-        let positions = state.positions_before(begun);
-        let copy = Arc::clone(&state.args.copy);
-        let metrics = state.args.metrics.clone();
+        let positions = self.positions_before(begun);
+        let copy = Arc::clone(&self.args.copy);
+        let metrics = self.args.metrics.clone();
         tokio::task::spawn_blocking(move || {
             let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
             apply_to(&mut copy, unapplied, positions.as_deref(), &metrics);
             fail_point!("after_store");
         })
         .await?;
-        let unapplied = &state.args.unapplied;
+        let unapplied = &self.args.unapplied;
         unapplied.lock().unwrap_or_else(PoisonError::into_inner).retain(|apply| apply.epoch > epoch);
-        state.note_positions().await;
+        self.note_positions().await;
         Ok(())
     }
-}
 
-impl StoreState {
     /// Positions that are included when an epoch is applied whose commit began at `begun`: all epochs that
     /// were committed before the positions were asked for came earlier, and are applied.
     fn positions_before(&mut self, begun: Instant) -> Option<Vec<NextOffset>> {
