@@ -36,8 +36,8 @@ impl Program {
         }
     }
 
-    /// How to process what is in the site's input, and no more.
-    pub(super) fn command(self, site: &Site, workshop: &Workshop) -> Result<Command, Error> {
+    /// How to process what is in the site's input, and no more; when the first of the processes ends, that is done.
+    pub(super) fn commands(self, site: &Site, workshop: &Workshop) -> Result<Vec<Command>, Error> {
         let mut command = match self {
             Self::Copy | Self::Ceiling => {
                 let mut command = Command::new(env::current_exe()?);
@@ -49,10 +49,10 @@ impl Program {
                 command.args(["run", "--until-end"]);
                 command
             }
-            Self::Flink(form) => return flink::command(form, site, workshop, true),
+            Self::Flink(form) => return flink::commands(form, site, workshop, true),
         };
         command.arg("--config").arg(&site.config);
-        Ok(command)
+        Ok(vec![command])
     }
 }
 

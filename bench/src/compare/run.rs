@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Program,
-    process::{machine_busy, memory_bytes, snapshot},
+    process::{Snapshot, machine_busy, memory_bytes, snapshot},
     report::Idle,
     site::{Site, Workshop, log_into},
     visible::Visible,
@@ -19,6 +19,8 @@ use crate::Error;
 
 /// Between two looks; the error of all times.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Between two looks at what is written and not yet visible.
+const LOOK_AT_WRITTEN_EVERY: Duration = Duration::from_millis(100);
 /// A program that takes longer hangs.
 const RUN_DEADLINE: Duration = Duration::from_secs(900);
 const VISIBLE_DEADLINE: Duration = Duration::from_secs(30);
@@ -45,7 +47,7 @@ pub(super) struct Figures {
     pub(super) wall: Duration,
     /// From the start of the process until the first of it was.
     pub(super) first_output: Duration,
-    /// User and system time of the process.
+    /// User and system time of the process, or of all that belong to the program.
     pub(super) cpu: Duration,
     /// Of the broker meanwhile, if it can be seen.
     pub(super) broker_cpu: Option<Duration>,
@@ -56,13 +58,14 @@ pub(super) struct Figures {
     pub(super) other_cores: f64,
 }
 
-/// From 40 % to 95 % of the output, by when it was visible.
+/// From 40 % to 95 % of the output, by when the broker had it: when it was visible says less of when the work was
+/// done, the less the longer the checkpoints are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Warm {
     /// Share of the output.
     pub(super) share: f64,
     pub(super) wall: Duration,
-    /// User and system time of the process.
+    /// User and system time, as for the whole.
     pub(super) cpu: Duration,
 }
 
@@ -82,6 +85,16 @@ pub(super) fn start(mut command: Command, site: &Site) -> Result<Running, Error>
     Ok(Running(command.spawn()?))
 }
 
+/// The same for a program that is several processes.
+pub(super) fn start_all(commands: Vec<Command>, site: &Site) -> Result<Vec<Running>, Error> {
+    commands.into_iter().map(|command| start(command, site)).collect()
+}
+
+/// Their process numbers.
+pub(super) fn ids(processes: &[Running]) -> Vec<u32> {
+    processes.iter().map(|process| process.0.id()).collect()
+}
+
 /// Runs the program on the site's input and watches its output appear.
 pub(super) fn measure(
     site: &Site,
@@ -91,19 +104,20 @@ pub(super) fn measure(
 ) -> Result<Figures, Error> {
     let visible = Visible::new(&workshop.kafka, site)?;
     wait_for_rest();
-    let command = program.command(site, workshop)?;
+    let commands = program.commands(site, workshop)?;
     let broker_cpu = || Some(snapshot(broker?)?.cpu);
     let own_cpu = || snapshot(std::process::id()).map_or(Duration::ZERO, |own| own.cpu);
     let (broker_before, own_before, busy_before) = (broker_cpu(), own_cpu(), machine_busy());
     let began = Instant::now();
-    let mut process = start(command, site)?;
+    let mut processes = start_all(commands, site)?;
 
     let mut watch = Watch::new(&visible, began);
-    let (cpu, peak_rss_bytes) = watch.until_end(process.0.id())?;
-    let status = process.0.wait()?;
+    let (cpu, peak_rss_bytes) = watch.until_end(&ids(&processes))?;
+    let status = processes[0].0.wait()?;
     if !status.success() {
         return Err(format!("ended with {status}").into());
     }
+    drop(processes);
     watch.until_all_is_visible()?;
     let seen = began.elapsed();
     let broker_cpu = broker_cpu().zip(broker_before).map(|(after, before)| after - before);
@@ -127,8 +141,8 @@ struct Watch<'a> {
     ends: Vec<i64>,
     first_output: Option<Duration>,
     last_change: Duration,
-    /// At each change while the process ran: when, how much was visible, and the CPU time so far.
-    changes: Vec<(Duration, i64, Duration)>,
+    /// While the process ran: when, how much was written, and the CPU time so far.
+    written: Vec<(Duration, i64, Duration)>,
 }
 
 impl<'a> Watch<'a> {
@@ -139,7 +153,7 @@ impl<'a> Watch<'a> {
             ends: Vec::new(),
             first_output: None,
             last_change: Duration::ZERO,
-            changes: Vec::new(),
+            written: Vec::new(),
         }
     }
 
@@ -156,21 +170,30 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Looks until the process has ended; returns its CPU time and its peak memory in bytes.
-    fn until_end(&mut self, pid: u32) -> Result<(Duration, u64), Error> {
-        let mut peak_rss_bytes = 0;
+    /// Looks until the first of the program's processes has ended; returns the CPU time and the peak memory in bytes
+    /// of all of them.
+    fn until_end(&mut self, pids: &[u32]) -> Result<(Duration, u64), Error> {
+        let mut peaks = vec![0; pids.len()];
         loop {
-            let process = snapshot(pid).ok_or("the process is gone")?;
-            peak_rss_bytes = peak_rss_bytes.max(memory_bytes(pid, "VmHWM").unwrap_or_default());
-            if process.has_ended {
-                return Ok((process.cpu, peak_rss_bytes));
+            let processes: Option<Vec<Snapshot>> = pids.iter().map(|pid| snapshot(*pid)).collect();
+            let processes = processes.ok_or("the process is gone")?;
+            for (peak, pid) in peaks.iter_mut().zip(pids) {
+                *peak = memory_bytes(*pid, "VmHWM").unwrap_or_default().max(*peak);
+            }
+            let cpu = processes.iter().map(|process| process.cpu).sum();
+            if processes[0].has_ended {
+                return Ok((cpu, peaks.iter().sum()));
+            }
+            if processes.iter().any(|process| process.has_ended) {
+                return Err("one of its processes has ended".into());
             }
             if self.began.elapsed() > RUN_DEADLINE {
                 return Err(format!("not done within {RUN_DEADLINE:?}").into());
             }
             self.look()?;
-            if self.changes.last().is_none_or(|(at, ..)| *at != self.last_change) {
-                self.changes.push((self.last_change, self.ends.iter().sum(), process.cpu));
+            let now = self.began.elapsed();
+            if self.written.last().is_none_or(|(at, ..)| now - *at >= LOOK_AT_WRITTEN_EVERY) {
+                self.written.push((now, self.visible.all()?.iter().sum(), cpu));
             }
             sleep(LOOK_EVERY);
         }
@@ -178,9 +201,9 @@ impl<'a> Watch<'a> {
 
     fn warm(&self) -> Option<Warm> {
         let all = self.ends.iter().sum::<i64>() as f64;
-        let share = |(_, visible, _): &&(Duration, i64, Duration)| *visible as f64 / all;
-        let from = self.changes.iter().find(|change| share(change) >= 0.4)?;
-        let to = self.changes.iter().rfind(|change| share(change) <= 0.95)?;
+        let share = |(_, written, _): &&(Duration, i64, Duration)| *written as f64 / all;
+        let from = self.written.iter().find(|look| share(look) >= 0.4)?;
+        let to = self.written.iter().rfind(|look| share(look) <= 0.95)?;
         let wall = to.0.checked_sub(from.0).filter(|wall| !wall.is_zero())?;
         Some(Warm { share: share(&to) - share(&from), wall, cpu: to.2 - from.2 })
     }
@@ -227,16 +250,17 @@ pub(super) fn measure_idle(site: &Site, workshop: &Workshop) -> Result<Idle, Err
         }
         sleep(Duration::from_millis(50));
     }
-    watch_idle(pid)
+    watch_idle(&[pid])
 }
 
-/// Lets a process settle, and watches it do nothing.
-pub(super) fn watch_idle(pid: u32) -> Result<Idle, Error> {
+/// Lets a program's processes settle, and watches them do nothing.
+pub(super) fn watch_idle(pids: &[u32]) -> Result<Idle, Error> {
+    const GONE: &str = "the idle program is gone";
     sleep(IDLE_TIME);
-    let cpu = || snapshot(pid).map(|process| process.cpu).ok_or("the idle daemon is gone");
+    let cpu = || pids.iter().map(|pid| Some(snapshot(*pid)?.cpu)).sum::<Option<Duration>>().ok_or(GONE);
     let (began, before) = (Instant::now(), cpu()?);
     sleep(IDLE_TIME);
-    let rss_bytes = memory_bytes(pid, "VmRSS").ok_or("the idle daemon is gone")?;
+    let rss_bytes = pids.iter().map(|pid| memory_bytes(*pid, "VmRSS")).sum::<Option<u64>>().ok_or(GONE)?;
     Ok(Idle { cores: (cpu()? - before).as_secs_f64() / began.elapsed().as_secs_f64(), rss_bytes })
 }
 

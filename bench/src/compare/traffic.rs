@@ -34,9 +34,12 @@ impl Load {
 /// program written by hand makes of the same input in one go: each event once, in the order of its partition,
 /// and the same alerts, each once. Returns the number of events that were forwarded.
 pub(super) fn check(workshop: &Workshop, site: &Site) -> Result<u64, Error> {
-    finish(&mut Program::Tidegate.command(site, workshop)?, site)?;
+    let run = |program: Program, site: &Site| {
+        program.commands(site, workshop)?.iter_mut().try_for_each(|command| finish(command, site))
+    };
+    run(Program::Tidegate, site)?;
     let expected = workshop.site(&format!("{}-expected", site.name))?;
-    finish(&mut Program::Ceiling.command(&expected, workshop)?, &expected)?;
+    run(Program::Ceiling, &expected)?;
     let found = Digest::of(&workshop.kafka, site)?;
     Digest::of(&workshop.kafka, &expected)?
         .check(&found)

@@ -14,7 +14,8 @@ public final class Job {
     var configuration = new Configuration();
     // a benchmark that fails is no figure
     configuration.set(RestartStrategyOptions.RESTART_STRATEGY, "none");
-    var environment = StreamExecutionEnvironment.createLocalEnvironment(settings.parallelism(), configuration);
+    var environment = StreamExecutionEnvironment.getExecutionEnvironment(configuration);
+    environment.setParallelism(settings.parallelism());
     environment.enableCheckpointing(settings.checkpointMs());
     switch (settings.form()) {
       case "best" -> Best.build(environment, settings);
