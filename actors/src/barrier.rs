@@ -19,8 +19,8 @@ use crate::{
     messages::{BarrierMsg, Cut, PartitionMsg, SupervisorMsg},
 };
 
-/// Cuts that were asked for are at least a tenth of the interval apart, so that a storm of alerts does not
-/// turn the whole time into commits.
+/// Cuts for alerts are at least a tenth of the interval apart, so that a storm of them does not turn the whole time
+/// into commits.
 const EARLY_CUTS_PER_INTERVAL: u32 = 10;
 /// A generation cuts early until its second commit: the first may hold nothing but the owner's name. And no longer
 /// than this: with nothing to read there is nothing to hurry for.
@@ -41,7 +41,7 @@ pub(crate) struct BarrierArgs {
 pub(crate) struct BarrierState {
     args: BarrierArgs,
     partitions: Vec<ActorRef<PartitionMsg>>,
-    /// When the next cut is due if nobody asks for one.
+    /// When the next cut is due if no alert asks for one.
     due: Instant,
     last_cut: Instant,
     /// The tick that is under way.
@@ -90,6 +90,9 @@ impl Actor for Barrier {
             BarrierMsg::Start(partitions) => state.partitions = partitions,
             BarrierMsg::Tick => state.armed = None,
             BarrierMsg::CutSoon => state.wanted = true,
+            // while a cut is under way it may be all that is needed; the reader asks again
+            BarrierMsg::CutNow if state.open.is_none() => state.due = Instant::now(),
+            BarrierMsg::CutNow => {}
             BarrierMsg::Drain => state.draining = true,
             BarrierMsg::Finished { epoch, committed } => state.finished(epoch, committed)?,
         }

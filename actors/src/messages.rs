@@ -147,8 +147,10 @@ pub(crate) enum BarrierMsg {
     Start(Vec<ActorRef<PartitionMsg>>),
     /// A timer of its own.
     Tick,
-    /// From a window actor (an alert crossed) or the reader (the budget is used up): cut soon.
+    /// From a window actor: an alert crossed.
     CutSoon,
+    /// From the reader, again and again: the budget is used up, it reads nothing before the next commit.
+    CutNow,
     /// From the committer: the epoch is committed, or it was empty and needed no commit.
     Finished { epoch: Epoch, committed: bool },
     /// From the supervisor: nothing more is read; commit what is there, then say so.

@@ -39,6 +39,8 @@ const BATCH_BYTES: usize = 512 << 10;
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// How often to look whether the budget has room again.
 const BACK_PRESSURE_POLL: Duration = Duration::from_millis(1);
+/// The cut that was asked for may have freed too little: most of what is in flight was still in the pools.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 const LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// Position of each input partition up to which all is committed or needed no commit, for the lag.
@@ -166,17 +168,18 @@ impl ReaderThread {
         self.report_lag(&intake.route.positions);
         let meter = self.metrics.stage(Stage::Reader);
         if !intake.route.credits.available() {
-            if !std::mem::replace(&mut intake.waiting, true) {
-                // what is in flight comes back only by a commit
-                let _ = intake.route.barrier.cast(BarrierMsg::CutSoon);
-            }
             let started = Instant::now();
+            if intake.asked_at.is_none_or(|asked_at| started - asked_at >= ASK_AGAIN_AFTER) {
+                intake.asked_at = Some(started);
+                // what is in flight comes back only by a commit
+                let _ = intake.route.barrier.cast(BarrierMsg::CutNow);
+            }
             intake.poll(&mut *self.reader, Duration::ZERO, 0)?;
             thread::sleep(BACK_PRESSURE_POLL);
             meter.add_waiting(started.elapsed());
             return Ok(());
         }
-        intake.waiting = false;
+        intake.asked_at = None;
         intake.first_at = None;
         let read = intake.poll(&mut *self.reader, POLL_TIMEOUT, POLL_RECORDS)?;
         if read == 0 {
@@ -210,7 +213,8 @@ struct Intake {
     route: Route,
     open: Vec<RecordBatch>,
     limit: Option<Limit>,
-    waiting: bool,
+    /// When it last asked for a cut, while it waits for the budget.
+    asked_at: Option<Instant>,
     /// When the first record of a poll came: waiting for it was no work.
     first_at: Option<Instant>,
 }
@@ -219,7 +223,7 @@ impl Intake {
     fn new(route: Route) -> Self {
         let open = (0..route.partitions.len() as u32).map(|p| empty_batch(PartitionId(p))).collect();
         let limit = route.ends.clone().map(Limit::new);
-        Self { route, open, limit, waiting: false, first_at: None }
+        Self { route, open, limit, asked_at: None, first_at: None }
     }
 
     fn poll(
