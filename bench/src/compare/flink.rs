@@ -125,13 +125,15 @@ pub(super) fn commands(
     Ok(vec![job_manager, task_manager])
 }
 
-/// Flink's `config.yaml`: its defaults, on loopback, at ports that are free now.
+/// Flink's `config.yaml`: its defaults, on loopback, at ports that are free now. Both processes start at once, and a
+/// TaskManager that is there first would ask again only after 10 s.
 fn configuration(slots: &str) -> Result<String, Error> {
     let free = || Ok::<_, Error>(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
     let (rpc, rest) = (free()?, free()?);
     Ok(format!(
         "jobmanager.rpc.address: localhost\njobmanager.bind-host: localhost\njobmanager.rpc.port: {rpc}\n\
          taskmanager.host: localhost\ntaskmanager.bind-host: localhost\n\
+         cluster.registration.error-delay: 100ms\n\
          rest.address: localhost\nrest.bind-address: localhost\nrest.port: {rest}\n\
          taskmanager.numberOfTaskSlots: {slots}\ntaskmanager.cpu.cores: {slots}\n{MEMORY}"
     ))
