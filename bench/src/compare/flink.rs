@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::PathBuf,
     process::Command,
     thread::{available_parallelism, sleep},
@@ -16,7 +15,7 @@ use super::{
     Digest, Program, Spread,
     report::{Figure, Idle, grouped, line, range},
     run::{Run, ids, measure, start_all, watch_idle},
-    site::{GEO, Input, Site, Workshop},
+    site::{GEO, Input, Site, Workshop, free_address},
 };
 use crate::Error;
 
@@ -87,7 +86,7 @@ pub(super) fn commands(
     bounded: bool,
 ) -> Result<Vec<Command>, Error> {
     let slots = available_parallelism()?.to_string();
-    let dir = workshop.dir.join(&site.name).join(JARS);
+    let dir = site.config.with_file_name("flink");
     fs::create_dir_all(&dir)?;
     fs::write(dir.join("config.yaml"), configuration(&slots)?)?;
     let java = |memory: &[&str], class: &str| {
@@ -127,9 +126,8 @@ pub(super) fn commands(
 
 /// Flink's `config.yaml`: its defaults, on loopback, at ports that are free now. Both processes start at once, and a
 /// TaskManager that is there first would ask again only after 10 s.
-fn configuration(slots: &str) -> Result<String, Error> {
-    let free = || Ok::<_, Error>(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
-    let (rpc, rest) = (free()?, free()?);
+fn configuration(slots: &str) -> std::io::Result<String> {
+    let (rpc, rest) = (free_address()?.port(), free_address()?.port());
     Ok(format!(
         "jobmanager.rpc.address: localhost\njobmanager.bind-host: localhost\njobmanager.rpc.port: {rpc}\n\
          taskmanager.host: localhost\ntaskmanager.bind-host: localhost\n\

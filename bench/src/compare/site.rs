@@ -4,7 +4,7 @@ use std::{
     fs,
     fs::File,
     io::Write as _,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -103,8 +103,7 @@ impl Workshop {
     pub(super) fn site_with_input(&self, name: &str, input: &Input) -> Result<Site, Error> {
         let dir = self.dir.join(name);
         fs::create_dir_all(&dir)?;
-        // freed again before the daemon takes it: nobody else starts servers here meanwhile
-        let http = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.to_string();
+        let http = free_address()?.to_string();
         let site = Site {
             name: name.to_owned(),
             input: input.topic.clone(),
@@ -156,6 +155,12 @@ impl Workshop {
         }
         Ok(())
     }
+}
+
+/// An address on loopback for a server. It is freed again before that takes it: nobody else starts servers here
+/// meanwhile.
+pub(super) fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }
 
 /// Sends what a command writes to the site's log.
