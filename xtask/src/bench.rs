@@ -37,7 +37,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     build(&[])?;
     let flink = args.iter().any(|arg| arg == FLINK).then(flink::build).transpose()?;
     let dir = root().join(format!("target/kafka/bench-{}", std::process::id()));
-    let mut broker = Broker::start(&dir, None)?;
+    let mut broker = Broker::start(&dir, None, &[])?;
     eprintln!("kafka at {}, log in {}", broker.address, broker.dir.join("broker.log").display());
 
     let mut bench = Command::new(release("tidegate-bench"));

@@ -1,6 +1,7 @@
 //! An Apache Kafka of one node: from Docker, or from maven and java.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::MetadataExt,
@@ -27,13 +28,18 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker with its data in `dir` and waits until it answers.
-    pub(crate) fn start(dir: &Path, port: Option<u16>) -> Result<Self, Error> {
+    /// Starts a broker with its data in `dir` and waits until it answers. `settings` are broker properties that
+    /// are added to the usual ones, or replace them.
+    pub(crate) fn start(
+        dir: &Path,
+        port: Option<u16>,
+        settings: &[(String, String)],
+    ) -> Result<Self, Error> {
         fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let port = port.map_or_else(free_port, wait_for_port)?;
         let in_docker = docker_answers();
-        let process = if in_docker { in_container(&dir, port)? } else { in_java(&dir, port)? };
+        let process = if in_docker { in_container(&dir, port, settings)? } else { in_java(&dir, port, settings)? };
         let mut broker = Self { address: format!("127.0.0.1:{port}"), dir, process, in_docker };
         fs::write(broker.dir.join("broker.pid"), broker.process.id().to_string())?;
         broker.wait_until_it_answers(SocketAddr::from(([127, 0, 0, 1], port)))?;
@@ -102,9 +108,15 @@ fn wait_for_port(port: u16) -> Result<u16, Error> {
     }
 }
 
-/// What makes a single node work, and keeps it small; all else is Kafka's default.
-fn properties(listen: &str, port: u16, controller_port: u16, data: &Path) -> Vec<(&'static str, String)> {
-    vec![
+/// What makes a single node work, and keeps it small; all else is Kafka's default, or as `settings` say.
+fn properties(
+    listen: &str,
+    port: u16,
+    controller_port: u16,
+    data: &Path,
+    settings: &[(String, String)],
+) -> BTreeMap<String, String> {
+    let usual = [
         ("process.roles", "broker,controller".into()),
         ("node.id", "1".into()),
         ("controller.quorum.voters", format!("1@127.0.0.1:{controller_port}")),
@@ -122,7 +134,9 @@ fn properties(listen: &str, port: u16, controller_port: u16, data: &Path) -> Vec
         ("share.coordinator.state.topic.min.isr", "1".into()),
         ("group.initial.rebalance.delay.ms", "0".into()),
         ("auto.create.topics.enable", "false".into()),
-    ]
+    ];
+    let usual = usual.map(|(name, value): (&str, String)| (name.to_owned(), value));
+    usual.into_iter().chain(settings.iter().cloned()).collect()
 }
 
 fn log_files(dir: &Path) -> Result<(File, File), Error> {
@@ -139,21 +153,27 @@ fn docker_answers() -> bool {
         .is_ok_and(|s| s.success())
 }
 
-fn in_container(dir: &Path, port: u16) -> Result<Guarded, Error> {
+fn in_container(dir: &Path, port: u16, settings: &[(String, String)]) -> Result<Guarded, Error> {
     let name = format!("tidegate-kafka-{port}");
     let data = dir.join("data");
     fs::create_dir_all(&data)?;
     let owner = fs::metadata(&data)?;
     let mut command = Command::new("docker");
-    command.args(["run", "--rm", "--name", &name, "--publish", &format!("127.0.0.1:{port}:{port}")]);
+    command.args(["run", "--rm", "--name", &name]);
+    // with settings of its own it may be one of several brokers, which must reach each other
+    let (listen, network) = if settings.is_empty() {
+        ("0.0.0.0", ["--publish".to_owned(), format!("127.0.0.1:{port}:{port}")])
+    } else {
+        ("127.0.0.1", ["--network".to_owned(), "host".to_owned()])
+    };
+    command.args(network);
     command.args(["--volume", &format!("{}:/data", data.display())]);
     command.args(["--user", &format!("{}:{}", owner.uid(), owner.gid())]);
     command.args(["--env", "KAFKA_HEAP_OPTS=-Xms512m -Xmx1g", "--env", &format!("CLUSTER_ID={CLUSTER_ID}")]);
     // the image takes its configuration as variables: the property's name in capitals, dots as underscores.
     // port 0 never reaches the controller: inside the container any port is free
-    for (key, value) in
-        properties("0.0.0.0", port, if port == 9093 { 9094 } else { 9093 }, Path::new("/data"))
-    {
+    let controller_port = if port == 9093 { 9094 } else { 9093 };
+    for (key, value) in properties(listen, port, controller_port, Path::new("/data"), settings) {
         command.args(["--env", &format!("KAFKA_{}={value}", key.to_uppercase().replace('.', "_"))]);
     }
     let (out, err) = log_files(dir)?;
@@ -162,11 +182,11 @@ fn in_container(dir: &Path, port: u16) -> Result<Guarded, Error> {
     Guarded::spawn(&mut command, &["docker", "stop", &name], &["docker", "kill", &name])
 }
 
-fn in_java(dir: &Path, port: u16) -> Result<Guarded, Error> {
+fn in_java(dir: &Path, port: u16, settings: &[(String, String)]) -> Result<Guarded, Error> {
     let class_path = format!("{}/*", jars()?.display());
     let config = dir.join("server.properties");
     let data = dir.join("data");
-    let lines: Vec<String> = properties("127.0.0.1", port, free_port()?, &data)
+    let lines: Vec<String> = properties("127.0.0.1", port, free_port()?, &data, settings)
         .into_iter()
         .map(|(key, value)| format!("{key}={value}\n"))
         .collect();

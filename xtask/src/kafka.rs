@@ -34,19 +34,20 @@ pub(crate) fn catch_signals() -> Result<(), Error> {
 
 /// Runs a broker in the foreground.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
-    let (mut dir, mut port) = (root().join("target/kafka/play"), None);
+    let (mut dir, mut port, mut settings) = (root().join("target/kafka/play"), None, Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
         match arg.as_str() {
             "--dir" => dir = PathBuf::from(value()?),
             "--port" => port = Some(value()?.parse()?),
+            "--set" => settings.push(setting(value()?)?),
             "--with-stdin" => stop_at_the_end_of_stdin(),
             _ => return Err(format!("unknown argument {arg:?}; `cargo xtask help` shows all").into()),
         }
     }
     catch_signals()?;
-    let mut broker = Broker::start(&dir, port)?;
+    let mut broker = Broker::start(&dir, port, &settings)?;
     println!("{}", broker.address);
     eprintln!(
         "kafka runs: process {}, data and broker.log in {}; ctrl-C stops it",
@@ -58,6 +59,11 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
         thread::sleep(Duration::from_millis(50));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("--set {text}: not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// For tests: a harness that dies closes our standard input, however it dies.

@@ -20,10 +20,10 @@ type Error = Box<dyn std::error::Error>;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  kafka [--dir DIR] [--port N] [--with-stdin]
+  kafka [--dir DIR] [--port N] [--set NAME=VALUE]... [--with-stdin]
                        run an Apache Kafka until ctrl-C; the first line it prints is its address.
-                       A DIR that was used before is used again; --with-stdin stops it at the end of
-                       standard input as well
+                       A DIR that was used before is used again; --set sets a property of the broker;
+                       --with-stdin stops it at the end of standard input as well
   test [ARGUMENTS]     bring up a Kafka, run all tests with it, stop it; ARGUMENTS go to `cargo test`
   bench [--events N] [--rounds N] [--flink [--flink-rounds N]] [--json]
                        bring up a Kafka and measure the release build beside the same work written by

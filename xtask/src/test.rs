@@ -19,7 +19,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
         Some(_) => None,
         None => {
             let dir = root().join(format!("target/kafka/test-{}", std::process::id()));
-            Some(Broker::start(&dir, None)?)
+            Some(Broker::start(&dir, None, &[])?)
         }
     };
     let mut command = cargo_test(args);
