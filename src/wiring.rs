@@ -63,6 +63,8 @@ pub(crate) fn kafka_config(settings: &Settings) -> KafkaConfig {
             .map(|(name, value)| (name.clone(), value.expose().to_owned()))
             .collect(),
         topics: topic_names(settings),
+        epoch_of: tidegate_state::committed_epoch,
+        settle: None,
     }
 }
 
@@ -211,6 +213,8 @@ pub(crate) fn exit_code(error: &LogError) -> u8 {
         | LogError::TopicsMissing(_) => exit::UNAVAILABLE,
         LogError::Misconfigured(_) => exit::CONFIGURATION,
         LogError::Fenced(_)
+        | LogError::TopicReplaced(_)
+        | LogError::Undecided(_)
         | LogError::OffsetOutOfRange { .. }
         | LogError::NotPermitted { .. }
         | LogError::Damaged { .. } => exit::FAILED,

@@ -6,15 +6,22 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidegate_core::{Epoch, Generation, PartitionId, TimestampMs, alert::Phase, epoch::EpochMark};
+use tidegate_core::{
+    Epoch, Generation, NextOffset, PartitionId, TimestampMs,
+    alert::Phase,
+    epoch::{EpochMark, TopicIds},
+};
 use tidegate_log::{CommitPhases, InputProgress, OutputBatch, OutputRecord, Span, Topic, TopicsFacts};
-use tidegate_state::{OWNER_KEY, OwnerRecord, encode_owner};
+use tidegate_state::{OWNER_KEY, OwnerRecord, PROGRESS_KEY, ProgressRecord, encode_owner, encode_progress};
 use tidegate_telemetry::{
     AlertEntry, AlertPhase, CheckpointEntry, CheckpointPhase, DeadLetterSample, Journal, MAX_LINKS, Metrics,
     Parent, PartitionEntry, Span as TraceSpan, Stage, Traces,
@@ -27,6 +34,7 @@ use crate::{
     messages::{BarrierMsg, CommitterMsg, Delta, Raised, Sealed, SupervisorMsg, WriterCommand},
     pipeline::CommittedAlert,
     reader::Positions,
+    recovery::topic_ids,
     samples,
     store::{Apply, StoreHandle},
     tally::Tally,
@@ -74,6 +82,8 @@ pub(crate) struct CommitterState {
     early: VecDeque<Output>,
     committing: Option<Committing>,
     last_commit: Instant,
+    /// Next offset of each input partition in the last commit of this generation, or where it began.
+    committed_to: Vec<NextOffset>,
     /// Output of this generation has come.
     flows: bool,
 }
@@ -152,12 +162,15 @@ impl Actor for Committer {
     ) -> Result<CommitterState, ActorProcessingErr> {
         let partitions = args.topics[Topic::Raw as usize].partitions as usize;
         let open = OpenEpoch::new(args.epoch, partitions);
+        let position = |position: &AtomicI64| NextOffset(position.load(Ordering::Relaxed));
+        let committed_to = args.positions.iter().map(position).collect();
         Ok(CommitterState {
             args,
             open,
             early: VecDeque::new(),
             committing: None,
             last_commit: Instant::now(),
+            committed_to,
             flows: false,
         })
     }
@@ -242,7 +255,8 @@ impl CommitterState {
         let next = OpenEpoch::new(open.epoch.next(), open.sealed.len());
         let epoch = std::mem::replace(&mut self.open, next);
         let announce = std::mem::take(&mut self.args.announce);
-        if epoch.is_empty() && !announce && self.last_commit.elapsed() < KEEP_ALIVE {
+        let is_due = announce || self.has_moved(&epoch) || self.last_commit.elapsed() >= KEEP_ALIVE;
+        if epoch.is_empty() && !is_due {
             self.skip(&epoch);
         } else {
             self.commit(myself, epoch, announce);
@@ -250,6 +264,16 @@ impl CommitterState {
         for output in std::mem::take(&mut self.early) {
             self.take_output(output);
         }
+    }
+
+    /// Positions moved on without a record: past control records, or past what was rolled back in the input. Left
+    /// uncommitted, they would be a lag for ever in the eyes of Kafka's own tools.
+    fn has_moved(&self, epoch: &OpenEpoch) -> bool {
+        epoch.seals().any(|sealed| {
+            self.committed_to
+                .get(sealed.partition.0 as usize)
+                .is_some_and(|committed| sealed.next > *committed)
+        })
     }
 
     /// Nothing came in and nothing goes out: the epoch needs no commit.
@@ -273,6 +297,7 @@ impl CommitterState {
             self.append(Arc::clone(&delta.alerts), trace.clone());
             changes.push(Arc::new(std::mem::take(&mut delta.changes)));
         }
+        changes.push(Arc::new(self.progress_record(&epoch)));
         for batch in &changes {
             self.append(Arc::clone(batch), trace.clone());
         }
@@ -293,6 +318,7 @@ impl CommitterState {
     fn progress(&self, epoch: &OpenEpoch) -> Vec<InputProgress> {
         let watermark = epoch.watermark();
         let partitions = epoch.sealed.len() as u32;
+        let topics = topic_ids(&self.args.topics);
         let progress = |sealed: &Sealed| InputProgress {
             partition: sealed.partition,
             next: sealed.next,
@@ -302,6 +328,7 @@ impl CommitterState {
                 partitions,
                 highest: sealed.highest,
                 watermark,
+                topics,
             }
             .encode(),
         };
@@ -309,13 +336,31 @@ impl CommitterState {
     }
 
     fn owner_record(&self, epoch: Epoch) -> OutputBatch {
+        let owner = OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: self.args.clock.now() };
+        self.state_record(OWNER_KEY, |arena| encode_owner(&owner, arena))
+    }
+
+    /// The same as is committed with the offsets, in case those are lost.
+    fn progress_record(&self, epoch: &OpenEpoch) -> OutputBatch {
+        let TopicIds { input, state } = topic_ids(&self.args.topics);
+        let progress = ProgressRecord {
+            epoch: epoch.epoch,
+            owner: self.args.owner,
+            partitions: epoch.seals().map(|sealed| (sealed.next, sealed.highest)).collect(),
+            watermark: epoch.watermark(),
+            input,
+            state,
+        };
+        self.state_record(PROGRESS_KEY, |arena| encode_progress(&progress, arena))
+    }
+
+    /// A record in partition 0 of the state topic.
+    fn state_record(&self, key: &[u8], value: impl FnOnce(&mut Vec<u8>)) -> OutputBatch {
         let mut batch = OutputBatch::default();
-        let key = Span::push(&mut batch.arena, OWNER_KEY);
-        let now = self.args.clock.now();
-        let owner = OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: now };
-        encode_owner(&owner, &mut batch.arena);
+        let key = Span::push(&mut batch.arena, key);
+        value(&mut batch.arena);
         let value = Span { start: key.end, end: batch.arena.len() as u32 };
-        batch.records.push(own_record(Topic::State, 0, now, key, Some(value)));
+        batch.records.push(own_record(Topic::State, 0, self.args.clock.now(), key, Some(value)));
         batch
     }
 
@@ -326,6 +371,7 @@ impl CommitterState {
             return;
         };
         self.last_commit = Instant::now();
+        self.committed_to = committed.seals().map(|sealed| sealed.next).collect();
         self.args.credits.give_back(committed.bytes);
         // before the barrier's word, upon which the supervisor looks at it
         self.report_progress(&committed);

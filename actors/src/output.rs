@@ -192,7 +192,8 @@ mod tests {
     use super::*;
 
     fn topics(limit: usize, processed_partitions: u32) -> TopicsFacts {
-        let facts = |partitions| TopicFacts { name: "raw".into(), partitions, max_message_bytes: limit };
+        let facts =
+            |partitions| TopicFacts { name: "raw".into(), id: None, partitions, max_message_bytes: limit };
         [facts(12), facts(processed_partitions), facts(3), facts(3), facts(12)]
     }
 

@@ -12,7 +12,7 @@ use std::{
 use ractor::ActorRef;
 use tidegate_core::{
     Epoch, NextOffset, PartitionId, TimestampMs,
-    epoch::EpochMark,
+    epoch::{EpochMark, TopicIds},
     recovery::{ChangelogFacts, Decision, Facts, OffsetRange, Resume, StoreAction, StoreFacts, decide},
     window::{WindowKey, WindowState},
 };
@@ -164,6 +164,7 @@ impl Recovery {
             start: self.settings.start,
             store,
             changelog: None,
+            topics: topic_ids(&kept.topics),
         };
         let mut replayed = None;
         let mut decision = decide(&facts);
@@ -359,6 +360,11 @@ struct Replay {
 fn last_epoch(facts: &Facts) -> Option<Epoch> {
     let metadata = facts.committed.iter().flatten().map(|(_, metadata)| metadata);
     metadata.filter_map(|metadata| EpochMark::decode(metadata).ok()).map(|mark| mark.epoch).max()
+}
+
+/// The topics that what is committed is of.
+pub(crate) fn topic_ids(topics: &TopicsFacts) -> TopicIds {
+    TopicIds { input: topics[Topic::Raw as usize].id, state: topics[Topic::State as usize].id }
 }
 
 fn fresh(positions: Vec<NextOffset>, owner: u64) -> Resume {

@@ -483,6 +483,8 @@ fn classify(error: &LogError) -> Failure {
         | LogError::Backlog(_) => Failure::LogUnavailable,
         LogError::Fenced(_) => Failure::Fenced,
         LogError::TopicsMissing(_)
+        | LogError::TopicReplaced(_)
+        | LogError::Undecided(_)
         | LogError::OffsetOutOfRange { .. }
         | LogError::NotPermitted { .. }
         | LogError::Damaged { .. }

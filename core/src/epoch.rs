@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::{Epoch, TimestampMs};
+use crate::{Epoch, TimestampMs, TopicId};
 
 /// Begins every mark, followed by the version of the format.
 const PREFIX: &str = "tidegate/";
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// Had no ids of topics; still read.
+const FORMER_VERSION: &str = "1";
 
 /// The metadata of one input partition's committed offset.
 ///
@@ -23,6 +25,18 @@ pub struct EpochMark {
     pub highest: Option<TimestampMs>,
     /// Watermark of the pipeline.
     pub watermark: Option<TimestampMs>,
+    /// The topics that the offsets, and the window state, are of.
+    pub topics: TopicIds,
+}
+
+/// The topics that what is committed is of; `None` if that is not known: the log has no ids, or a former version of
+/// Tidegate committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TopicIds {
+    /// The input.
+    pub input: Option<TopicId>,
+    /// The changelog of the window state.
+    pub state: Option<TopicId>,
 }
 
 /// Why a metadata string is no [`EpochMark`].
@@ -40,16 +54,22 @@ pub enum MarkError {
 }
 
 impl EpochMark {
-    /// The mark as text of less than 200 bytes, for example
-    /// `tidegate/1 epoch=7 owner=00000000deadbeef partitions=12 highest=1760000040000 watermark=-`.
+    /// The mark as text of less than 270 bytes, for example
+    /// `tidegate/2 epoch=7 owner=00000000deadbeef partitions=12 highest=1760000040000 watermark=- input=- state=-`.
     #[must_use]
     pub fn encode(&self) -> String {
-        let Self { epoch, owner, partitions, highest, watermark } = self;
+        let Self { epoch, owner, partitions, highest, watermark, topics } = self;
         let mut text = format!("{PREFIX}{VERSION} epoch={epoch} owner={owner:016x} partitions={partitions}");
         for (name, time) in [("highest", highest), ("watermark", watermark)] {
             // writing to a string cannot fail
             _ = match time {
                 Some(time) => write!(text, " {name}={time}"),
+                None => write!(text, " {name}=-"),
+            };
+        }
+        for (name, id) in [("input", topics.input), ("state", topics.state)] {
+            _ = match id {
+                Some(id) => write!(text, " {name}={id}"),
                 None => write!(text, " {name}=-"),
             };
         }
@@ -63,10 +83,11 @@ impl EpochMark {
     pub fn decode(text: &str) -> Result<Self, MarkError> {
         let versioned = text.strip_prefix(PREFIX).ok_or(MarkError::Foreign)?;
         let mut words = versioned.split(' ');
-        match words.next() {
-            Some(VERSION) => {}
+        let has_topics = match words.next() {
+            Some(VERSION) => true,
+            Some(FORMER_VERSION) => false,
             other => return Err(MarkError::Version(other.unwrap_or_default().chars().take(16).collect())),
-        }
+        };
         let mut field = |name: &'static str| {
             let value = words.next().and_then(|word| word.strip_prefix(name)?.strip_prefix('='));
             value.ok_or(MarkError::Malformed(name))
@@ -77,6 +98,11 @@ impl EpochMark {
             partitions: number(field("partitions")?, "partitions")?,
             highest: time(field("highest")?, "highest")?,
             watermark: time(field("watermark")?, "watermark")?,
+            topics: if has_topics {
+                TopicIds { input: id(field("input")?, "input")?, state: id(field("state")?, "state")? }
+            } else {
+                TopicIds::default()
+            },
         };
         if words.next().is_some() {
             return Err(MarkError::Malformed("end"));
@@ -93,6 +119,14 @@ fn time(text: &str, name: &'static str) -> Result<Option<TimestampMs>, MarkError
     if text == "-" { Ok(None) } else { Ok(Some(TimestampMs(number(text, name)?))) }
 }
 
+fn id(text: &str, name: &'static str) -> Result<Option<TopicId>, MarkError> {
+    if text == "-" {
+        return Ok(None);
+    }
+    let id = u128::from_str_radix(text, 16).map_err(|_| MarkError::Malformed(name))?;
+    Ok(Some(TopicId(id)))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -107,14 +141,18 @@ mod tests {
         partitions: 12,
         highest: Some(TimestampMs(1_760_000_040_000)),
         watermark: None,
+        topics: TopicIds { input: Some(TopicId(0xabc)), state: None },
     };
-    const TEXT: &str =
+    const TEXT: &str = "tidegate/2 epoch=7 owner=00000000deadbeef partitions=12 highest=1760000040000 watermark=- \
+        input=00000000000000000000000000000abc state=-";
+    const FORMER: &str =
         "tidegate/1 epoch=7 owner=00000000deadbeef partitions=12 highest=1760000040000 watermark=-";
 
     #[test]
     fn a_mark_that_is_in_the_field_stays_readable() {
         assert_eq!(MARK.encode(), TEXT);
         assert_eq!(EpochMark::decode(TEXT), Ok(MARK));
+        assert_eq!(EpochMark::decode(FORMER), Ok(EpochMark { topics: TopicIds::default(), ..MARK }));
     }
 
     #[test]
@@ -122,11 +160,15 @@ mod tests {
         for foreign in ["", "AgAAAYrn", "tidegate"] {
             assert_eq!(EpochMark::decode(foreign), Err(MarkError::Foreign));
         }
-        let next = EpochMark::decode("tidegate/2 anything");
-        assert_eq!(next, Err(MarkError::Version("2".into())));
-        for broken in
-            [&TEXT[..TEXT.len() - 1], &TEXT.replace("=7", "=-7"), &format!("{TEXT} x=1"), "tidegate/1"]
-        {
+        let next = EpochMark::decode("tidegate/3 anything");
+        assert_eq!(next, Err(MarkError::Version("3".into())));
+        for broken in [
+            &TEXT[..TEXT.len() - 1],
+            &TEXT.replace("=7", "=-7"),
+            &format!("{TEXT} x=1"),
+            &format!("{FORMER} x=1"),
+            "tidegate/1",
+        ] {
             assert!(matches!(EpochMark::decode(broken), Err(MarkError::Malformed(_))), "{broken}");
         }
     }
@@ -135,6 +177,7 @@ mod tests {
         #[test]
         fn every_mark_comes_back_and_is_short(
             epoch: u64, owner: u64, partitions: u32, highest: Option<i64>, watermark: Option<i64>,
+            input: Option<u128>, state: Option<u128>,
         ) {
             let mark = EpochMark {
                 epoch: Epoch(epoch),
@@ -142,14 +185,15 @@ mod tests {
                 partitions,
                 highest: highest.map(TimestampMs),
                 watermark: watermark.map(TimestampMs),
+                topics: TopicIds { input: input.map(TopicId), state: state.map(TopicId) },
             };
             let text = mark.encode();
-            prop_assert!(text.len() < 200 && text.is_ascii());
+            prop_assert!(text.len() < 270 && text.is_ascii());
             prop_assert_eq!(EpochMark::decode(&text), Ok(mark));
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "(tidegate/1 )?\\PC*") {
+        fn no_text_makes_it_panic(text in "(tidegate/[12] )?\\PC*") {
             _ = EpochMark::decode(&text);
         }
     }

@@ -11,6 +11,7 @@ pub mod epoch;
 pub mod event;
 pub mod geo;
 mod ids;
+pub mod leftover;
 pub mod mmdb_writer;
 pub mod partitioner;
 pub mod recovery;
@@ -19,4 +20,4 @@ pub mod splice;
 pub mod watermark;
 pub mod window;
 
-pub use ids::{Epoch, Generation, NextOffset, PartitionId, TimestampMs};
+pub use ids::{Epoch, Generation, NextOffset, PartitionId, TimestampMs, TopicId};

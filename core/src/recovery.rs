@@ -7,7 +7,7 @@
 
 use crate::{
     Epoch, NextOffset, PartitionId, TimestampMs,
-    epoch::{EpochMark, MarkError},
+    epoch::{EpochMark, MarkError, TopicIds},
 };
 
 /// Offsets of an input partition that can be read.
@@ -62,6 +62,8 @@ pub struct Facts {
     pub store: StoreFacts,
     /// The changelog, if it has been read; that takes time, and is seldom needed.
     pub changelog: Option<ChangelogFacts>,
+    /// The topics as they are now.
+    pub topics: TopicIds,
 }
 
 /// What to do.
@@ -184,6 +186,18 @@ pub enum Refusal {
         /// Partitions now.
         now: u32,
     },
+    /// A topic was deleted and created anew since the last commit.
+    #[error(
+        "the {topic} topic was deleted and created anew since epoch {epoch} was committed: offsets that were committed \
+         are of the former one; restore it, or start anew: delete the group's offsets, the state topic and the state \
+         directory"
+    )]
+    TopicReplaced {
+        /// Which topic.
+        topic: &'static str,
+        /// The last committed epoch.
+        epoch: Epoch,
+    },
     /// The changelog is empty, although every process writes to it with its first commit.
     #[error(
         "epoch {epoch} is committed, but the state topic is empty and there is no local copy at that epoch: \
@@ -219,6 +233,7 @@ pub enum Refusal {
 /// | all of epoch E | not at E | up to E | resume; the store catches up, or is rebuilt |
 /// | all of epoch E | | beyond E | refuse |
 /// | any other mixture, or not in the log's range | | | refuse |
+/// | of a topic that was created anew since | | | refuse |
 ///
 /// A partition without an offset begins at its beginning, if it is new: its number is not below the marks'
 /// count, or there are no marks.
@@ -230,6 +245,9 @@ pub fn decide(facts: &Facts) -> Decision {
 fn decided(facts: &Facts) -> Result<Decision, Refusal> {
     let marks = decode_marks(&facts.committed)?;
     let last = last_commit(&facts.committed, &marks)?;
+    if let Some(last) = &last {
+        same_topics(last, facts.topics)?;
+    }
     let positions = positions(facts)?;
     match last {
         Some(last) => resume(facts, last, &marks, positions),
@@ -274,6 +292,17 @@ fn last_commit(committed: &[Committed], marks: &[Option<EpochMark>]) -> Result<O
         }
     }
     Ok(Some(last))
+}
+
+/// What was committed is of the topics as they are now, as far as that is known.
+fn same_topics(last: &EpochMark, now: TopicIds) -> Result<(), Refusal> {
+    let known = [("input", last.topics.input, now.input), ("state", last.topics.state, now.state)];
+    for (topic, before, now) in known {
+        if before.zip(now).is_some_and(|(before, now)| before != now) {
+            return Err(Refusal::TopicReplaced { topic, epoch: last.epoch });
+        }
+    }
+    Ok(())
 }
 
 /// Where each partition is read from, if all of that is in the log.

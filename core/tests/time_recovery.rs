@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use tidegate_core::{
-    Epoch, NextOffset, PartitionId, TimestampMs,
-    epoch::EpochMark,
+    Epoch, NextOffset, PartitionId, TimestampMs, TopicId,
+    epoch::{EpochMark, TopicIds},
     recovery::{
         ChangelogFacts, Decision, Facts, OffsetRange, Refusal, Resume, StartAt, StoreAction, StoreFacts,
         decide,
@@ -13,6 +13,7 @@ use tidegate_core::{
 
 const BEGIN: NextOffset = NextOffset(100);
 const END: NextOffset = NextOffset(200);
+const TOPICS: TopicIds = TopicIds { input: Some(TopicId(1)), state: Some(TopicId(2)) };
 const WATERMARK: Option<TimestampMs> = Some(TimestampMs(55));
 
 /// What a partition's committed metadata can be.
@@ -44,6 +45,7 @@ fn mark(metadata: Metadata, before: u32, highest: i64) -> String {
         partitions: before,
         highest: Some(TimestampMs(highest)),
         watermark: WATERMARK,
+        topics: TOPICS,
     };
     match metadata {
         Metadata::Foreign => "AgAAAYrn".to_owned(),
@@ -65,6 +67,7 @@ impl Case {
             start: self.start,
             store: self.store.clone(),
             changelog: self.changelog.map(|highest| ChangelogFacts { highest_epoch: highest.map(Epoch) }),
+            topics: TOPICS,
         }
     }
 
@@ -306,4 +309,23 @@ fn a_refusal_says_what_is_wrong_and_what_a_person_can_do() {
     assert!(
         words(&case).contains("input partition 1 was not committed with the others' epoch 7: it says \"tide")
     );
+}
+
+#[test]
+fn a_topic_that_was_created_anew_is_refused_and_one_whose_id_is_not_known_is_not() {
+    let case = Case {
+        committed: [Some((150, Metadata::Epoch(5))); 3],
+        before: 3,
+        store: StoreFacts::At { epoch: Epoch(5) },
+        changelog: None,
+        start: StartAt::Latest,
+    };
+    let with = |topics| decide(&Facts { topics, ..case.facts() });
+    let other = Some(TopicId(9));
+    for (topic, topics) in
+        [("input", TopicIds { input: other, ..TOPICS }), ("state", TopicIds { state: other, ..TOPICS })]
+    {
+        assert_eq!(with(topics), Decision::Refuse(Refusal::TopicReplaced { topic, epoch: Epoch(5) }));
+    }
+    assert!(matches!(with(TopicIds::default()), Decision::Resume(_)));
 }

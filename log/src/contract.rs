@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_core::{NextOffset, PartitionId, TimestampMs};
+use tidegate_core::{NextOffset, PartitionId, TimestampMs, TopicId};
 
 use crate::{LogError, OutputBatch};
 
@@ -32,6 +32,8 @@ impl Topic {
 pub struct TopicFacts {
     /// Name of the topic.
     pub name: String,
+    /// Its id, if it has one: a topic that was created anew has another.
+    pub id: Option<TopicId>,
     /// Number of partitions.
     pub partitions: u32,
     /// Largest batch that the topic takes, `max.message.bytes`.

@@ -19,6 +19,14 @@ pub enum LogError {
     /// Topics that are needed do not exist.
     #[error("missing topics: {}; create them with `tidegate topics apply`", .0.join(", "))]
     TopicsMissing(Vec<String>),
+    /// A topic was deleted and created anew while it was in use: what its offsets say is of the former one.
+    #[error(
+        "topic {0} was deleted and created anew while it was in use: the positions that are known are of the former topic"
+    )]
+    TopicReplaced(String),
+    /// The fate of the last transaction cannot be told; the way out.
+    #[error("{0}")]
+    Undecided(String),
     /// The offset to read from is not in the log any more, or not yet.
     #[error("partition {partition} of the input cannot be read from offset {offset}: {cause}")]
     OffsetOutOfRange {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | window | `w`, rule, 0, service, 0, start (8 bytes) | version, epoch (8 bytes), body, CRC-32 (4 bytes) |
 //! | owner | `owner` | the same |
+//! | progress | `progress` | the same |
 //!
 //! The start is big endian with its sign flipped, so that the windows of a service are sorted by time. The
 //! body is postcard. The CRC (IEEE, big endian) covers everything before it. A record without a value
@@ -13,12 +14,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Epoch, PartitionId, TimestampMs,
+    Epoch, NextOffset, PartitionId, TimestampMs, TopicId,
     window::{Evidence, WindowKey, WindowState},
 };
 
 /// Key of the record that names the process that owns the transactional id.
 pub const OWNER_KEY: &[u8] = b"owner";
+
+/// Key of the record that says what the last committed epoch had read.
+pub const PROGRESS_KEY: &[u8] = b"progress";
 
 /// Longest key accepted, in bytes. A service has at most 256 bytes, a rule's name far fewer than the rest.
 pub const MAX_KEY_LEN: usize = 1024;
@@ -58,6 +62,24 @@ pub struct OwnerRecord {
     pub started_at_ms: TimestampMs,
 }
 
+/// What an epoch had read, and how far event time had come: the same as is committed with the input offsets, in case
+/// those are lost. Every committed epoch writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgressRecord {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Nonce of the process that committed it.
+    pub owner: u64,
+    /// Of each input partition the next offset to read, and the highest timestamp of its events.
+    pub partitions: Vec<(NextOffset, Option<TimestampMs>)>,
+    /// Watermark of the pipeline.
+    pub watermark: Option<TimestampMs>,
+    /// Id of the input topic.
+    pub input: Option<TopicId>,
+    /// Id of the state topic.
+    pub state: Option<TopicId>,
+}
+
 /// A record with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
@@ -65,6 +87,8 @@ pub enum Row {
     Window(WindowKey, Epoch, WindowState),
     /// The owner.
     Owner(OwnerRecord),
+    /// What was read.
+    Progress(ProgressRecord),
 }
 
 impl Row {
@@ -74,6 +98,7 @@ impl Row {
         match self {
             Self::Window(_, epoch, _) => *epoch,
             Self::Owner(owner) => owner.epoch,
+            Self::Progress(progress) => progress.epoch,
         }
     }
 }
@@ -101,6 +126,15 @@ struct EvidenceBody<'a> {
 struct OwnerBody {
     nonce: u64,
     started_at_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProgressBody {
+    owner: u64,
+    partitions: Vec<(i64, Option<i64>)>,
+    watermark: Option<i64>,
+    input: Option<u128>,
+    state: Option<u128>,
 }
 
 /// Writes the key of a window to the end of `out`. The rule's name holds no NUL.
@@ -136,6 +170,26 @@ pub fn encode_value(epoch: Epoch, state: &WindowState, out: &mut Vec<u8>) {
 /// Writes the value of the owner record to the end of `out`; its key is [`OWNER_KEY`].
 pub fn encode_owner(owner: &OwnerRecord, out: &mut Vec<u8>) {
     seal(owner.epoch, &OwnerBody { nonce: owner.nonce, started_at_ms: owner.started_at_ms.0 }, out);
+}
+
+/// Writes the value of the progress record to the end of `out`; its key is [`PROGRESS_KEY`].
+pub fn encode_progress(progress: &ProgressRecord, out: &mut Vec<u8>) {
+    let partitions = progress.partitions.iter();
+    let body = ProgressBody {
+        owner: progress.owner,
+        partitions: partitions.map(|(next, highest)| (next.0, highest.map(|time| time.0))).collect(),
+        watermark: progress.watermark.map(|time| time.0),
+        input: progress.input.map(|id| id.0),
+        state: progress.state.map(|id| id.0),
+    };
+    seal(progress.epoch, &body, out);
+}
+
+/// The epoch that a progress record says is committed; `None` for any other record.
+#[must_use]
+pub fn committed_epoch(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<Epoch> {
+    let value = value.filter(|_| key == Some(PROGRESS_KEY))?;
+    Some(unseal::<ProgressBody>(value).ok()?.0)
 }
 
 /// Reads the key of a window.
@@ -191,6 +245,18 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Row, CodecError> {
         let started_at_ms = TimestampMs(body.started_at_ms);
         return Ok(Row::Owner(OwnerRecord { epoch, nonce: body.nonce, started_at_ms }));
     }
+    if key == PROGRESS_KEY {
+        let (epoch, body) = unseal::<ProgressBody>(value)?;
+        let partitions = body.partitions.into_iter();
+        return Ok(Row::Progress(ProgressRecord {
+            epoch,
+            owner: body.owner,
+            partitions: partitions.map(|(next, time)| (NextOffset(next), time.map(TimestampMs))).collect(),
+            watermark: body.watermark.map(TimestampMs),
+            input: body.input.map(TopicId),
+            state: body.state.map(TopicId),
+        }));
+    }
     let key = decode_key(key)?;
     let (epoch, state) = decode_value(value)?;
     Ok(Row::Window(key, epoch, state))
@@ -201,7 +267,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Row, CodecError> {
 /// # Errors
 /// [`CodecError::Key`].
 pub(crate) fn check_key(key: &[u8]) -> Result<(), CodecError> {
-    if key == OWNER_KEY { Ok(()) } else { decode_key(key).map(drop) }
+    if key == OWNER_KEY || key == PROGRESS_KEY { Ok(()) } else { decode_key(key).map(drop) }
 }
 
 /// The envelope of all values: version, epoch, body, CRC.
@@ -313,6 +379,7 @@ mod tests {
             }
             let _ = decode(&key, &value);
             let _ = decode(OWNER_KEY, &value);
+            let _ = decode(PROGRESS_KEY, &value);
         }
 
         #[test]
@@ -322,6 +389,24 @@ mod tests {
             value[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(decode(&raw_key, &value).is_err());
         }
+    }
+
+    #[test]
+    fn a_progress_record_is_read_back_and_names_its_epoch() {
+        let progress = ProgressRecord {
+            epoch: Epoch(3),
+            owner: 7,
+            partitions: vec![(NextOffset(5), Some(TimestampMs(9))), (NextOffset(0), None)],
+            watermark: Some(TimestampMs(-1)),
+            input: Some(TopicId(u128::MAX)),
+            state: None,
+        };
+        let mut value = Vec::new();
+        encode_progress(&progress, &mut value);
+        assert_eq!(decode(PROGRESS_KEY, &value), Ok(Row::Progress(progress)));
+        assert_eq!(committed_epoch(Some(PROGRESS_KEY), Some(&value)), Some(Epoch(3)));
+        assert_eq!(committed_epoch(Some(OWNER_KEY), Some(&value)), None);
+        assert_eq!(committed_epoch(Some(PROGRESS_KEY), None), None);
     }
 
     #[test]

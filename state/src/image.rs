@@ -7,7 +7,9 @@ use tidegate_core::{
     window::{WindowKey, WindowState},
 };
 
-use crate::codec::{CodecError, OWNER_KEY, OwnerRecord, Row, check_key, decode};
+use crate::codec::{
+    CodecError, OWNER_KEY, OwnerRecord, PROGRESS_KEY, ProgressRecord, Row, check_key, decode,
+};
 
 /// The rows that a changelog's records leave: the last value of each key, none for a deleted one. Its size
 /// is that of the live rows, however long the changelog.
@@ -15,6 +17,7 @@ use crate::codec::{CodecError, OWNER_KEY, OwnerRecord, Row, check_key, decode};
 pub struct MemoryImage {
     rows: BTreeMap<Box<[u8]>, Box<[u8]>>,
     owner: Option<OwnerRecord>,
+    progress: Option<ProgressRecord>,
     highest_epoch: Option<Epoch>,
 }
 
@@ -29,13 +32,17 @@ impl MemoryImage {
             self.rows.remove(key);
             if key == OWNER_KEY {
                 self.owner = None;
+            } else if key == PROGRESS_KEY {
+                self.progress = None;
             }
             return Ok(());
         };
         let row = decode(key, value)?;
         self.highest_epoch = self.highest_epoch.max(Some(row.epoch()));
-        if let Row::Owner(owner) = row {
-            self.owner = Some(owner);
+        match row {
+            Row::Owner(owner) => self.owner = Some(owner),
+            Row::Progress(progress) => self.progress = Some(progress),
+            Row::Window(..) => {}
         }
         self.rows.insert(key.into(), value.into());
         Ok(())
@@ -48,7 +55,7 @@ impl MemoryImage {
     pub fn windows(&self) -> impl Iterator<Item = Result<(WindowKey, WindowState), CodecError>> {
         self.rows.iter().filter_map(|(key, value)| match decode(key, value) {
             Ok(Row::Window(key, _, state)) => Some(Ok((key, state))),
-            Ok(Row::Owner(_)) => None,
+            Ok(Row::Owner(_) | Row::Progress(_)) => None,
             Err(error) => Some(Err(error)),
         })
     }
@@ -66,7 +73,13 @@ impl MemoryImage {
         self.owner
     }
 
-    /// Number of rows: open windows and the owner.
+    /// What the last epoch had read.
+    #[must_use]
+    pub fn progress(&self) -> Option<&ProgressRecord> {
+        self.progress.as_ref()
+    }
+
+    /// Number of rows: open windows, the owner and the progress.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()

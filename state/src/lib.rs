@@ -34,8 +34,8 @@ mod store;
 
 pub use base::Base;
 pub use codec::{
-    CodecError, MAX_KEY_LEN, OWNER_KEY, OwnerRecord, Row, decode, decode_key, decode_value, encode_key,
-    encode_owner, encode_value,
+    CodecError, MAX_KEY_LEN, OWNER_KEY, OwnerRecord, PROGRESS_KEY, ProgressRecord, Row, committed_epoch,
+    decode, decode_key, decode_value, encode_key, encode_owner, encode_progress, encode_value,
 };
 pub use dir::StateDir;
 pub use error::StateError;

@@ -250,6 +250,7 @@ impl Log for EmbeddedLog {
             return Err(LogError::TopicsMissing(missing));
         }
         Ok(names.clone().map(|name| TopicFacts {
+            id: None,
             partitions: view.topics.get(&name).map_or(0, |topic| topic.partitions),
             max_message_bytes: MAX_MESSAGE_BYTES,
             name,

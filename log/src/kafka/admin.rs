@@ -222,7 +222,10 @@ pub fn permissions(
     timeout: Duration,
 ) -> Result<Vec<Permission>, LogError> {
     config.check()?;
-    let found = native::permissions(&admin(config)?, topics, timeout)?;
+    let found = {
+        let admin = admin(config)?;
+        native::permissions(admin.inner().native_ptr(), topics, timeout)?
+    };
     let public =
         |(topic, may): (String, native::Permissions)| Permission { topic, read: may.read, write: may.write };
     Ok(found.into_iter().map(public).collect())

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use rdkafka::ClientConfig;
+use tidegate_core::Epoch;
 
 use crate::{LogError, Topic, TopicsFacts};
 
@@ -19,6 +20,10 @@ pub struct KafkaConfig {
     pub properties: BTreeMap<String, String>,
     /// Names of the topics, indexed by [`Topic`].
     pub topics: [String; 5],
+    /// The epoch that a record of the state topic says is committed, if it is such a record: key and value.
+    pub epoch_of: fn(Option<&[u8]>, Option<&[u8]>) -> Option<Epoch>,
+    /// What a person says of a transaction whose fate cannot be told: `true` takes it for committed.
+    pub settle: Option<bool>,
 }
 
 impl fmt::Debug for KafkaConfig {
@@ -36,6 +41,7 @@ impl fmt::Debug for KafkaConfig {
 
 /// Properties that exactly-once depends on, or that have a key of their own in the configuration.
 const RESERVED: &[&str] = &[
+    "allow.auto.create.topics",
     "auto.offset.reset",
     "bootstrap.servers",
     "delivery.report.only.error",
@@ -90,6 +96,8 @@ impl KafkaConfig {
         config
             .set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", "tidegate")
+            // a producer's default would bring a deleted topic back with the broker's defaults
+            .set("allow.auto.create.topics", "false")
             // librdkafka opens connections half of this apart, and each client needs two: with the default of 100 ms
             // connecting takes 55 ms, with this 15
             .set("reconnect.backoff.ms", "20")
@@ -119,6 +127,13 @@ impl KafkaConfig {
             .set("enable.auto.commit", "false")
             // makes the broker answer with stable offsets only
             .set("isolation.level", "read_committed");
+        config
+    }
+
+    /// The same, but the broker also answers while a transaction holds newer offsets back.
+    pub(super) fn undecided_group(&self) -> ClientConfig {
+        let mut config = self.group();
+        config.set("isolation.level", "read_uncommitted");
         config
     }
 
@@ -211,6 +226,8 @@ mod tests {
             transactional_id: "t".into(),
             properties: [(name.to_owned(), value.to_owned())].into(),
             topics: ["raw", "processed", "alerts", "dead", "state"].map(str::to_owned),
+            epoch_of: |_, _| None,
+            settle: None,
         }
     }
 

@@ -96,8 +96,8 @@ impl ClientHealth {
 }
 
 /// All clients of a log.
-#[derive(Debug, Default)]
-pub(super) struct Clients(Mutex<Vec<Weak<ClientHealth>>>);
+#[derive(Debug, Default, Clone)]
+pub(super) struct Clients(Arc<Mutex<Vec<Weak<ClientHealth>>>>);
 
 impl Clients {
     pub(super) fn add(&self, always_connected: bool) -> Arc<ClientHealth> {

@@ -7,11 +7,14 @@
 mod admin;
 mod changelog;
 mod config;
+mod extent;
 mod failure;
 mod health;
 mod native;
 mod plain;
+mod range;
 mod reader;
+mod takeover;
 mod writer;
 
 use std::{
@@ -84,20 +87,31 @@ impl KafkaLog {
         outcome
     }
 
-    /// Partition counts of the topics, all that are missing told at once.
-    fn partition_counts(&self, timeout: Duration) -> Result<[u32; 5], LogError> {
+    /// The topics as the brokers describe them, all that are missing told at once.
+    fn describe(&self, timeout: Duration) -> Result<[native::Described; 5], LogError> {
+        const WHAT: &str = "asking for metadata";
         let consumer = inquirer(&self.config, false)?;
-        let mut counts = [0; 5];
-        let mut missing = Vec::new();
-        for topic in Topic::ALL {
-            let name = self.config.topic(topic);
-            match partitions(&metadata(&consumer, Some(name), timeout)?, name)? {
-                Some(replicas) => counts[topic as usize] = replicas.len() as u32,
-                None => missing.push(name.to_owned()),
-            }
-        }
+        let client = consumer.client().native_ptr();
+        let names = Topic::ALL.map(|topic| self.config.topic(topic));
+        let described = native::Question::ask(client, &names, false, timeout)?
+            .answer(WHAT)
+            .map_err(|error| with_cause(&consumer, error))?;
         end_in_background(consumer);
-        if missing.is_empty() { Ok(counts) } else { Err(LogError::TopicsMissing(missing)) }
+        let missing: Vec<String> = described
+            .iter()
+            .filter(|topic| topic.error.is_some_and(is_missing))
+            .map(|topic| topic.name.clone())
+            .collect();
+        if !missing.is_empty() {
+            return Err(LogError::TopicsMissing(missing));
+        }
+        if let Some((name, code)) = described.iter().find_map(|topic| Some((&topic.name, topic.error?))) {
+            return Err(failure::by_code(WHAT, code, format!("topic {name}: {code}")));
+        }
+        described.try_into().map_err(|_| {
+            let cause = "the answer has not as many topics as the question".into();
+            LogError::Unavailable { what: WHAT, cause }
+        })
     }
 
     fn partition_count(
@@ -116,19 +130,21 @@ impl KafkaLog {
 impl Log for KafkaLog {
     fn topics(&self, timeout: Duration) -> Result<TopicsFacts, LogError> {
         // each client needs its own connection: they are opened at the same time
-        let (counts, limits) = thread::scope(|scope| {
+        let (described, limits) = thread::scope(|scope| {
             let limits = scope.spawn(|| admin::max_message_bytes(&self.config, timeout));
-            let counts = self.partition_counts(timeout);
+            let described = self.describe(timeout);
             let panicked =
                 || Err(LogError::Broken { what: "topic limits", cause: "the thread panicked".into() });
-            (counts, limits.join().unwrap_or_else(|_| panicked()))
+            (described, limits.join().unwrap_or_else(|_| panicked()))
         });
-        let counts = self.note(counts)?;
+        let described = self.note(described)?;
         let limits = self.note(limits)?;
-        Ok(Topic::ALL.map(|topic| TopicFacts {
-            name: self.config.topic(topic).to_owned(),
-            partitions: counts[topic as usize],
-            max_message_bytes: limits[topic as usize],
+        let mut limits = limits.into_iter();
+        Ok(described.map(|topic| TopicFacts {
+            name: topic.name,
+            id: topic.id,
+            partitions: topic.leaders.len() as u32,
+            max_message_bytes: limits.next().unwrap_or_default(),
         }))
     }
 
@@ -198,16 +214,18 @@ fn metadata(
     timeout: Duration,
 ) -> Result<Metadata, LogError> {
     const WHAT: &str = "asking for metadata";
-    consumer.fetch_metadata(topic, timeout).map_err(|error| {
-        // what stands behind a time-out is known to the error callback only, behind some lines of log: serve it
-        for _ in 0..16 {
-            consumer.poll(Duration::ZERO);
-        }
-        match (classify(WHAT, &error), consumer.context().0.last_error()) {
-            (LogError::Unavailable { .. }, Some((code, cause))) => failure::by_code(WHAT, code, cause),
-            (sorted, _) => sorted,
-        }
-    })
+    consumer.fetch_metadata(topic, timeout).map_err(|error| with_cause(consumer, classify(WHAT, &error)))
+}
+
+/// What stands behind a time-out is known to the error callback only, behind some lines of log: serves it.
+fn with_cause(consumer: &BaseConsumer<Context>, error: LogError) -> LogError {
+    for _ in 0..16 {
+        consumer.poll(Duration::ZERO);
+    }
+    match (error, consumer.context().0.last_error()) {
+        (LogError::Unavailable { what, .. }, Some((code, cause))) => failure::by_code(what, code, cause),
+        (sorted, _) => sorted,
+    }
 }
 
 /// Replica counts of a topic's partitions; `None` if it does not exist.

@@ -17,6 +17,7 @@ use super::{
     failure::{by_code, classify, is_missing, is_passing},
     health::{ClientHealth, Clients, Context},
     native::{FetchQueue, Fetched},
+    range::Isolation,
 };
 use crate::{Health, LogError, RecordReader, RecordRef, RecordSink, Topic};
 
@@ -29,6 +30,7 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct KafkaReader {
     config: Arc<KafkaConfig>,
     topic: Topic,
+    isolation: Isolation,
     health: Arc<ClientHealth>,
     state: State,
 }
@@ -48,9 +50,30 @@ impl KafkaReader {
         topic: Topic,
         clients: &Clients,
     ) -> Result<Self, LogError> {
+        Self::connect_as(config, topic, Isolation::Committed, clients)
+    }
+
+    /// A reader of all records, or of committed ones.
+    pub(super) fn connect_as(
+        config: &Arc<KafkaConfig>,
+        topic: Topic,
+        isolation: Isolation,
+        clients: &Clients,
+    ) -> Result<Self, LogError> {
         let health = clients.add(true);
-        let consumer = connect(config, topic, &health)?;
-        Ok(Self { config: Arc::clone(config), topic, health, state: State::Idle(consumer) })
+        let consumer = connect(config, topic, isolation, &health)?;
+        Ok(Self { config: Arc::clone(config), topic, isolation, health, state: State::Idle(consumer) })
+    }
+
+    /// The first offset of a partition that is still there; before anything is assigned.
+    pub(super) fn begin(&self, partition: u32, timeout: Duration) -> Result<NextOffset, LogError> {
+        let State::Idle(consumer) = &self.state else {
+            return Err(LogError::Broken { what: "kafka reader", cause: "it reads already".into() });
+        };
+        let (begin, _) = consumer
+            .fetch_watermarks(self.config.topic(self.topic), partition as i32, timeout)
+            .map_err(|error| classify("asking for offsets", &error))?;
+        Ok(NextOffset(begin))
     }
 
     /// Goes to new positions on the same connection; what was fetched before is out of date by librdkafka's
@@ -65,9 +88,9 @@ impl KafkaReader {
             State::Idle(consumer) => consumer,
             State::Reading(queue, _) => {
                 end_in_background(queue);
-                connect(&self.config, self.topic, &self.health)?
+                connect(&self.config, self.topic, self.isolation, &self.health)?
             }
-            State::Gone => connect(&self.config, self.topic, &self.health)?,
+            State::Gone => connect(&self.config, self.topic, self.isolation, &self.health)?,
         };
         let queue = FetchQueue::new(consumer, self.config.topic(self.topic), partitions.iter().copied())?;
         queue.consumer().assign(list).map_err(|error| classify("assigning partitions", &error))?;
@@ -91,9 +114,14 @@ impl KafkaReader {
 fn connect(
     config: &KafkaConfig,
     topic: Topic,
+    isolation: Isolation,
     health: &Arc<ClientHealth>,
 ) -> Result<BaseConsumer<Context>, LogError> {
-    let consumer = BaseConsumer::from_config_and_context(&config.reader(topic), Context(Arc::clone(health)))
+    let mut client = config.reader(topic);
+    if isolation == Isolation::Uncommitted {
+        client.set("isolation.level", "read_uncommitted");
+    }
+    let consumer = BaseConsumer::from_config_and_context(&client, Context(Arc::clone(health)))
         .map_err(|error| classify("kafka reader", &error))?;
     bring_up(consumer.client(), config.topic(topic), CONNECT_TIMEOUT)
         .map_err(|error| classify("connecting the reader", &error))?;

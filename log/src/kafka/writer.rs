@@ -12,16 +12,18 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, RDKafkaErrorCode as Code},
-    producer::{BaseProducer, Producer as _},
+    producer::Producer as _,
 };
 use tidegate_core::{NextOffset, PartitionId};
 
 use super::{
     bring_up,
     config::KafkaConfig,
-    failure::{by_code, classify},
+    extent::{Extent, own_text},
+    failure::{by_code, classify, is_missing},
     health::{ClientHealth, Clients, Context},
-    native::{self, Producer, Record},
+    native::{self, Described, Producer, Question, Record},
+    takeover::{Takeover, connect, end_predecessor},
 };
 use crate::{
     CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Headers, InputProgress, LogError, OutputBatch,
@@ -30,12 +32,9 @@ use crate::{
 
 /// How long a new client may take to find the broker, and how long one request may take before the caller hears
 /// of it; both can be tried again.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waiting longer for room in the queue than the broker keeps a silent transaction open makes no sense.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(45);
-/// How many milliseconds those that ask before the writer wait for the broker's answer, one after another. Rolling
-/// back what a predecessor left open takes 10 to 30 where the broker is near.
-const ROLLBACK_TIMEOUTS_MS: [u64; 4] = [20, 40, 80, 160];
 /// An abort throws the epoch's records away; the flush before it only registers its partitions.
 const ABORT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// librdkafka repeats a request to end a transaction by itself after about 100 ms. The first one may still be
@@ -43,12 +42,13 @@ const ABORT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// KIP-890. After a call that took this long the instance is replaced, which makes the broker refuse stragglers.
 const SLOW_END: Duration = Duration::from_millis(70);
 /// The broker's `offset.metadata.max.bytes`. A string a few times as long makes it close the connection.
-const METADATA_MAX_BYTES: usize = 4096;
+pub(super) const METADATA_MAX_BYTES: usize = 4096;
 
 /// Writes epochs as transactions of one `transactional.id`.
 pub(super) struct KafkaWriter {
     config: Arc<KafkaConfig>,
     topics: TopicsFacts,
+    clients: Clients,
     health: Arc<ClientHealth>,
     producer: Producer,
     /// Asks for the committed offsets, and names the group in transactions.
@@ -59,6 +59,8 @@ pub(super) struct KafkaWriter {
     is_stale: bool,
     /// What is committed for each input partition as far as this writer knows: as it found it, or left it.
     known: BTreeMap<PartitionId, (NextOffset, String)>,
+    /// How far the output partitions are written.
+    extent: Extent,
     /// Something went wrong in the open epoch, or its commit was tried.
     is_troubled: bool,
     /// Errors that the client had seen when the epoch was opened.
@@ -92,12 +94,14 @@ impl KafkaWriter {
             producer: producer(config, topics, &health)?,
             config: Arc::clone(config),
             topics: topics.clone(),
+            clients: clients.clone(),
             health,
             group,
             group_metadata: None,
             stage: Stage::New,
             is_stale: false,
             known: BTreeMap::new(),
+            extent: Extent::new(topics),
             is_troubled: false,
             errors_before: 0,
             failures_before: 0,
@@ -113,7 +117,8 @@ impl KafkaWriter {
     }
 
     /// Notes what became of an attempt to become the owner.
-    fn settle(&mut self, outcome: Result<(), LogError>) -> Result<(), LogError> {
+    fn settle(&mut self, outcome: Result<Extent, LogError>) -> Result<(), LogError> {
+        let outcome = outcome.map(|extent| self.extent = extent);
         match &outcome {
             Ok(()) => {
                 self.stage = Stage::Ready;
@@ -121,11 +126,14 @@ impl KafkaWriter {
                 self.is_troubled = false;
                 self.errors_before = self.health.errors();
             }
-            // the same call may go on where it stands
-            Err(LogError::Unavailable { .. }) => {}
             Err(_) => self.stage = Stage::Broken,
         }
         outcome
+    }
+
+    fn takeover(&self) -> Takeover<'_> {
+        let Self { config, topics, clients, producer, group, .. } = self;
+        Takeover { config, topics, clients, producer, group }
     }
 
     fn open(&mut self) -> Result<(), LogError> {
@@ -137,10 +145,16 @@ impl KafkaWriter {
                 return Err(LogError::Broken { what: "opening an epoch", cause });
             }
         }
-        if self.is_stale {
-            tracing::debug!("the last transaction was slow to end, the producer is replaced");
+        // A partition that lost its leader may miss the markers of the last epoch. It must not become part of the next
+        // one before that is known: if that one were rolled back, the last one's records would go with it.
+        let is_suspect = self.health.errors() != self.errors_before && !self.takeover().is_clear()?;
+        if self.is_stale || is_suspect {
+            tracing::debug!(
+                is_suspect,
+                "the last transaction did not end as it should, the producer is replaced"
+            );
             self.replace_producer()?;
-            let outcome = take_over(&self.producer, &self.config);
+            let outcome = self.takeover().run();
             self.settle(outcome)?;
             self.check_still_owner()?;
         }
@@ -215,9 +229,11 @@ impl KafkaWriter {
 
     fn send_offsets(&mut self, progress: &[InputProgress], deadline: Instant) -> Result<(), LogError> {
         const WHAT: &str = "adding the input offsets";
+        let mut progress = progress.to_vec();
+        self.extent.write(&mut progress);
         // built for this call only: a list kept alive would make dropping a client hang
         let mut list = TopicPartitionList::with_capacity(progress.len());
-        for input in progress {
+        for input in &progress {
             let mut element = list.add_partition(self.config.topic(Topic::Raw), input.partition.0 as i32);
             element.set_offset(Offset::Offset(input.next.0)).map_err(|error| classify(WHAT, &error))?;
             element.set_metadata(&input.metadata);
@@ -255,15 +271,37 @@ impl KafkaWriter {
         }
         self.open()?;
         let began = Instant::now();
-        self.flush(deadline.saturating_duration_since(began))?;
+        let left = deadline.saturating_duration_since(began);
+        // the answer comes while the records are written
+        let question = self.ask_about_topics(left)?;
+        self.flush(left)?;
         if self.health.failed_deliveries() > self.failures_before {
             return Err(self.failed_delivery());
         }
+        check_topics(&self.topics, &question.answer("checking the topics")?)?;
+        self.learn_extent(deadline.saturating_duration_since(Instant::now()))?;
         let flushed = Instant::now();
         if !progress.is_empty() {
             self.send_offsets(progress, deadline)?;
         }
         Ok(CommitPhases { flush: flushed - began, offsets: flushed.elapsed(), end: Duration::ZERO })
+    }
+
+    fn ask_about_topics(&self, timeout: Duration) -> Result<Question, LogError> {
+        let names = Topic::ALL.map(|topic| self.config.topic(topic));
+        Question::ask(self.producer.client().client().native_ptr(), &names, false, timeout)
+    }
+
+    fn learn_extent(&mut self, timeout: Duration) -> Result<(), LogError> {
+        let written = self.extent.written();
+        if written.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<_> =
+            written.iter().map(|(topic, partition)| (self.config.topic(*topic), *partition)).collect();
+        let ends = native::ends(self.producer.client().client().native_ptr(), &asked, false, timeout)?;
+        self.extent.learn(&written, &ends);
+        Ok(())
     }
 
     fn failed_delivery(&self) -> LogError {
@@ -297,34 +335,29 @@ impl KafkaWriter {
     }
 }
 
-/// Has the broker roll back what a predecessor that died left open. It does so when it hears of a successor, but
-/// refuses that one until it has, and librdkafka asks again only after a fixed 500 ms. So producers ask that are
-/// ended before they could ask again, until one is taken. Whatever else fails here fails once more for the writer,
-/// which tells.
-fn end_predecessor(config: &KafkaConfig, topics: &TopicsFacts) {
-    for patience in ROLLBACK_TIMEOUTS_MS.map(Duration::from_millis) {
-        let usher = config.writer(topics).create_with_context::<_, BaseProducer<_>>(Context::unheard());
-        let Ok(usher) = usher else { return };
-        if bring_up(usher.client(), config.topic(Topic::Processed), REQUEST_TIMEOUT).is_err() {
-            return;
-        }
-        match usher.init_transactions(patience) {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
-            _ => return,
+/// All that the open epoch read and wrote was in these topics only if they are still the same. A topic that was deleted
+/// and created anew begins again at offset 0, and nothing else would tell.
+fn check_topics(known: &TopicsFacts, now: &[Described]) -> Result<(), LogError> {
+    for (topic, (before, now)) in Topic::ALL.iter().zip(known.iter().zip(now)) {
+        match (now.error, before.id, now.id) {
+            (Some(code), _, _) if is_missing(code) => {
+                return Err(LogError::TopicsMissing(vec![before.name.clone()]));
+            }
+            (None, Some(was), Some(is)) if was != is => {
+                let name = before.name.clone();
+                return Err(match topic {
+                    Topic::Raw | Topic::State => LogError::TopicReplaced(name),
+                    // what was in it is gone, and recovery goes on in the new one
+                    _ => LogError::Broken {
+                        what: "writing records",
+                        cause: format!("topic {name} was created anew"),
+                    },
+                });
+            }
+            _ => {}
         }
     }
-}
-
-/// Makes a producer the owner of the id.
-fn take_over(producer: &Producer, config: &KafkaConfig) -> Result<(), LogError> {
-    connect(producer, config)?;
-    let client = producer.client();
-    client.init_transactions(REQUEST_TIMEOUT).map_err(|error| classify("taking over as the writer", &error))
-}
-
-fn connect(producer: &Producer, config: &KafkaConfig) -> Result<(), LogError> {
-    bring_up(producer.client().client(), config.topic(Topic::Processed), REQUEST_TIMEOUT)
-        .map_err(|error| classify("connecting the writer", &error))
+    Ok(())
 }
 
 fn producer(
@@ -341,14 +374,15 @@ impl EpochWriter for KafkaWriter {
         if self.stage != Stage::New {
             self.replace_producer()?;
         }
-        let Self { group, producer, config, topics, .. } = self;
+        let takeover = self.takeover();
+        let Takeover { group, producer, config, topics, .. } = takeover;
         let outcome = thread::scope(|scope| {
             let predecessor = scope.spawn(|| end_predecessor(config, topics));
             // the client that asks for the offsets connects meanwhile; if it cannot, asking will say so
             scope.spawn(|| bring_up(group.client(), config.topic(Topic::Raw), REQUEST_TIMEOUT).is_ok());
             let connected = connect(producer, config);
             let _ = predecessor.join();
-            connected.and_then(|()| take_over(producer, config))
+            connected.and_then(|()| takeover.run())
         });
         self.settle(outcome)
     }
@@ -371,7 +405,7 @@ impl EpochWriter for KafkaWriter {
             committed.push(CommittedOffset {
                 partition: PartitionId(partition as u32),
                 committed: known
-                    .then(|| (NextOffset(offset), String::from_utf8_lossy(&metadata).into_owned())),
+                    .then(|| (NextOffset(offset), own_text(&String::from_utf8_lossy(&metadata)).to_owned())),
             });
         }
         let known = committed.iter().filter_map(|found| Some((found.partition, found.committed.clone()?)));
@@ -383,7 +417,8 @@ impl EpochWriter for KafkaWriter {
         if batch.records.is_empty() {
             return Ok(());
         }
-        let appended = self.open().and_then(|()| {
+        let opened = self.open();
+        let appended = opened.and_then(|()| {
             batch.records.iter().try_for_each(|record| {
                 let native = Record {
                     partition: record.partition as i32,
@@ -393,6 +428,7 @@ impl EpochWriter for KafkaWriter {
                     value: record.value.map(|span| batch.bytes(span)),
                     headers: Headers(batch.bytes(record.headers)),
                 };
+                self.extent.note(record.topic, record.partition);
                 self.send(record.topic as usize, &native)
             })
         });

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tidegate_core::{NextOffset, PartitionId, TimestampMs};
+use tidegate_core::{Epoch, NextOffset, PartitionId, TimestampMs};
 use tidegate_log::{
     CommitOutcome, CommitPhases, EpochWriter, Headers, InputProgress, Log, LogError, OutputBatch,
     OutputRecord, RecordReader, RecordRef, RecordSink, Span, Topic, TopicSpec,
@@ -238,6 +238,12 @@ fn specs(names: &[String; 5]) -> Vec<TopicSpec> {
     Topic::ALL.map(spec).to_vec()
 }
 
+/// A state record of the tests that says which epoch is committed: `progress`, with the number as its value.
+fn epoch_in_progress_record(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<Epoch> {
+    let number = std::str::from_utf8(value.filter(|_| key == Some(b"progress"))?).ok()?;
+    Some(Epoch(number.parse().ok()?))
+}
+
 /// Kafka with topics, group and id of its own for each test.
 pub struct Kafka {
     pub config: KafkaConfig,
@@ -267,6 +273,8 @@ impl Kafka {
                 transactional_id: name.clone(),
                 properties: BTreeMap::new(),
                 topics: ROLES.map(|role| format!("{name}-{role}")),
+                epoch_of: epoch_in_progress_record,
+                settle: None,
             },
         }
     }

@@ -1,13 +1,12 @@
 //! Requests of the admin protocol that the safe wrapper lacks.
 
-use std::{ffi::c_char, ptr, slice, time::Duration};
+use std::{ptr, time::Duration};
 
 use rdkafka::{
     admin::AdminClient,
     bindings::{
-        self as sys, rd_kafka_AclOperation_t as AclOperation, rd_kafka_AlterConfigOpType_t as AlterOp,
-        rd_kafka_ResourceType_t as ResourceType, rd_kafka_admin_op_t as AdminOp, rd_kafka_queue_t,
-        rd_kafka_t,
+        self as sys, rd_kafka_AlterConfigOpType_t as AlterOp, rd_kafka_ResourceType_t as ResourceType,
+        rd_kafka_admin_op_t as AdminOp, rd_kafka_queue_t, rd_kafka_t,
     },
     error::RDKafkaErrorCode as Code,
 };
@@ -22,14 +21,14 @@ use crate::{
 };
 
 /// A request of the admin protocol: options, a queue for the answer, and the answer.
-struct Request {
-    options: *mut sys::rd_kafka_AdminOptions_t,
-    queue: *mut rd_kafka_queue_t,
+pub(super) struct Request {
+    pub(super) options: *mut sys::rd_kafka_AdminOptions_t,
+    pub(super) queue: *mut rd_kafka_queue_t,
     answer: *mut sys::rd_kafka_event_t,
 }
 
 impl Request {
-    fn new(client: *mut rd_kafka_t, kind: AdminOp, timeout: Duration) -> Self {
+    pub(super) fn new(client: *mut rd_kafka_t, kind: AdminOp, timeout: Duration) -> Self {
         // SAFETY: the client outlives the request, which is a local of the functions below; a time-out that is
         // refused leaves the default
         unsafe {
@@ -40,7 +39,7 @@ impl Request {
     }
 
     /// Waits for the answer; librdkafka always sends one, a time-out at the latest.
-    fn wait(&mut self, what: &'static str) -> Result<*mut sys::rd_kafka_event_t, LogError> {
+    pub(super) fn wait(&mut self, what: &'static str) -> Result<*mut sys::rd_kafka_event_t, LogError> {
         // SAFETY: queue and answer are ours; the error's text lives as long as the answer
         unsafe {
             self.answer = sys::rd_kafka_queue_poll(self.queue, -1);
@@ -122,55 +121,4 @@ pub(in crate::kafka) fn set_topic_config(
         }
     }
     Ok(())
-}
-
-/// What the client's user may do with a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::kafka) struct Permissions {
-    pub(in crate::kafka) read: bool,
-    pub(in crate::kafka) write: bool,
-}
-
-/// Asks the broker what the client's user may do with each topic; nothing is touched.
-pub(in crate::kafka) fn permissions(
-    admin: &AdminClient<Context>,
-    topics: &[&str],
-    timeout: Duration,
-) -> Result<Vec<(String, Permissions)>, LogError> {
-    let client = admin.inner().native_ptr();
-    let names = topics.iter().map(|topic| c_string(topic)).collect::<Result<Vec<_>, _>>()?;
-    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let mut request = Request::new(client, AdminOp::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
-    // SAFETY: handles and names are alive for the call, which copies them; the error returned by the option is
-    // ours; the answer lives as long as the request, and all that is read from it too
-    unsafe {
-        let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(request.options, 1);
-        if !error.is_null() {
-            sys::rd_kafka_error_destroy(error);
-        }
-        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        sys::rd_kafka_DescribeTopics(client, collection, request.options, request.queue);
-        sys::rd_kafka_TopicCollection_destroy(collection);
-        let result = sys::rd_kafka_event_DescribeTopics_result(request.wait("asking for permissions")?);
-        let mut count = 0;
-        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-        Ok((0..count).map(|index| topic_permissions(*topics.add(index))).collect())
-    }
-}
-
-/// # Safety
-/// `topic` is alive.
-unsafe fn topic_permissions(topic: *const sys::rd_kafka_TopicDescription_t) -> (String, Permissions) {
-    let mut count = 0;
-    // SAFETY: the caller's promise; the operations are null or `count` of them
-    unsafe {
-        let operations = sys::rd_kafka_TopicDescription_authorized_operations(topic, &mut count);
-        let operations = if operations.is_null() { &[] } else { slice::from_raw_parts(operations, count) };
-        let may = |wanted| operations.contains(&wanted);
-        let permissions = Permissions {
-            read: may(AclOperation::RD_KAFKA_ACL_OPERATION_READ),
-            write: may(AclOperation::RD_KAFKA_ACL_OPERATION_WRITE),
-        };
-        (text(sys::rd_kafka_TopicDescription_name(topic)), permissions)
-    }
 }

@@ -10,6 +10,7 @@
 mod admin;
 mod fetch;
 mod produce;
+mod topics;
 
 use std::{
     ffi::{CStr, CString, c_char, c_void},
@@ -18,9 +19,10 @@ use std::{
 };
 
 pub(super) use self::{
-    admin::{Permissions, permissions, set_topic_config},
+    admin::set_topic_config,
     fetch::{FetchQueue, Fetched, committed},
     produce::{Producer, Record},
+    topics::{Described, Permissions, Question, ends, permissions},
 };
 use crate::LogError;
 
