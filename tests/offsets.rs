@@ -45,6 +45,27 @@ fn deleted_offsets_are_refused_while_the_state_knows_an_epoch() {
 }
 
 #[test]
+fn deleted_offsets_are_put_back_from_the_state_topic_and_nothing_is_lost_or_twice() {
+    let site = site_with_history("restored");
+    let before = site.kafka.committed(&site.name, &site.topics.raw, 2);
+    let refused = site.command(&["offsets", "restore"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("has committed offsets"), "{refused:?}");
+    site.kafka.delete_group(&site.name);
+    let restored = site.command(&["offsets", "restore"]);
+    assert!(restored.stdout.contains("are committed again; 0 records were skipped"), "{restored:?}");
+    let after = site.kafka.committed(&site.name, &site.topics.raw, 2);
+    let offsets = |committed: Vec<Option<(i64, String)>>| -> Vec<i64> {
+        committed.into_iter().map(|committed| committed.unwrap().0).collect()
+    };
+    assert_eq!(offsets(after), offsets(before));
+    let daemon = site.run();
+    site.write_sentinels(wait::now_ms());
+    site.await_caught_up();
+    daemon.stop();
+    verify::outputs(&site, &[]);
+}
+
+#[test]
 fn offsets_beyond_the_end_are_refused() {
     let site = site_with_history("beyond");
     let committed = site.kafka.committed(&site.name, &site.topics.raw, 2);

@@ -4,7 +4,7 @@
 //! What to do is decided by [`tidegate_core::recovery`]; here it is carried out. All of it blocks.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use tidegate_core::{
     window::{WindowKey, WindowState},
 };
 use tidegate_log::{CommittedOffset, Log, LogError, Topic, TopicsFacts};
-use tidegate_state::{MemoryImage, Opened, Store};
+use tidegate_state::{MemoryImage, OWNER_KEY, Opened, PROGRESS_KEY, Store};
 use tidegate_telemetry::Metrics;
 
 use crate::{
@@ -68,7 +68,7 @@ pub(crate) enum RecoveryError {
     Refused(String),
     /// Another daemon owns the transactional id now.
     #[error(
-        "another daemon has taken over kafka.transactional_id; run one daemon per id, or give this one another id, group and state directory"
+        "another daemon has taken over kafka.transactional_id, or uses the same kafka.group_id with another one; run one daemon per id and group, or give this one another id, group and state directory"
     )]
     TakenOver,
 }
@@ -85,7 +85,11 @@ pub(crate) struct Recovery {
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
     /// Nonce of this process.
     pub(crate) owner: u64,
+    pub(crate) owner_seen: OwnerSeen,
 }
+
+/// How far partition 0 of the state topic was read for owner records, and what it said: each look goes on from there.
+pub(crate) type OwnerSeen = Arc<Mutex<(NextOffset, MemoryImage)>>;
 
 /// What is left of the generation before, if anything.
 #[derive(Default)]
@@ -335,16 +339,30 @@ impl Recovery {
 
     /// Nonce of the process in the owner record, which is in partition 0.
     fn current_owner(&self) -> Result<Option<u64>, LogError> {
+        let mut seen = self.owner_seen.lock().unwrap_or_else(PoisonError::into_inner);
         // nothing of the other partitions
         let mut from = vec![NextOffset(i64::MAX); self.settings.key_groups as usize];
-        from[..1].fill(NextOffset(0));
-        let mut image = MemoryImage::default();
+        from[..1].fill(seen.0);
+        let image = &mut seen.1;
         // an open transaction may be our own, and would be waited for in vain
-        self.log.read_changelog(&from, true, TIMEOUT, &mut |record| {
-            // other records do not matter here, readable or not
-            let _ = image.apply(record.key, record.value);
+        let reached = self.log.read_changelog(&from, true, TIMEOUT, &mut |record| {
+            if record.key == OWNER_KEY || record.key == PROGRESS_KEY {
+                // one that cannot be read is noticed when the state is
+                let _ = image.apply(record.key, record.value);
+            }
         })?;
-        Ok(image.owner().map(|owner| owner.nonce))
+        let owner = image.owner().map(|owner| owner.nonce);
+        if owner == Some(self.owner)
+            && let Some(other) = image.progress().filter(|progress| progress.owner != self.owner)
+        {
+            tracing::error!(
+                epoch = %other.epoch,
+                "another daemon commits for the same kafka.group_id under another kafka.transactional_id, so that outputs \
+                 come twice; stop one of the two"
+            );
+        }
+        seen.0 = reached.first().copied().unwrap_or_default();
+        Ok(owner)
     }
 }
 

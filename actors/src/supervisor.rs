@@ -14,8 +14,11 @@ use std::{
 };
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tidegate_core::{Epoch, Generation, NextOffset};
-use tidegate_log::{LogError, Topic};
+use tidegate_core::{
+    Epoch, Generation, NextOffset,
+    watch::{Noticed, Replaced, Topics, notice},
+};
+use tidegate_log::{LogError, Topic, TopicsFacts};
 use tidegate_supervision::{Backoff, Failure, Part, Response, RestartBudget, Rollback, respond};
 use tidegate_telemetry::{ActorKind, Phase, Status};
 use tokio::sync::{oneshot, watch};
@@ -26,7 +29,7 @@ use crate::{
     handover::{Ended, run_recovery},
     messages::{BarrierMsg, SupervisorMsg},
     pipeline::{Ending, Parts},
-    recovery::{Plan, Recovery, RecoveryError, Remains},
+    recovery::{OwnerSeen, Plan, Recovery, RecoveryError, Remains, topic_ids},
     roster::{ActorState, ActorView, Roster},
     store::{LocalCopy, Unapplied},
     until_end::UntilEnd,
@@ -38,10 +41,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// The supervisor actor.
 pub(crate) struct Supervisor;
 
-/// How often a daemon that commits nothing looks whether it still owns its id.
+/// How often to look whether another daemon has taken over, or works for the same group under another id.
 const WATCH_OWNER_EVERY: Duration = Duration::from_secs(5);
-/// How often to look for new partitions of the input.
-const WATCH_INPUT_EVERY: Duration = Duration::from_secs(30);
+/// How often to look what became of the topics.
+const WATCH_INPUT_EVERY: Duration = Duration::from_secs(10);
 const WATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the supervisor is doing.
@@ -64,8 +67,6 @@ pub(crate) struct SupervisorState {
     status: watch::Sender<Status>,
     ending: Option<oneshot::Sender<Ending>>,
     used: Epoch,
-    /// Nothing was committed since the owner was last looked up.
-    idle: bool,
     was_owner: bool,
     began_at: Option<Vec<NextOffset>>,
     roster: Roster,
@@ -118,6 +119,7 @@ impl Actor for Supervisor {
             metrics: shared.metrics.clone(),
             supervisor: myself.clone(),
             owner,
+            owner_seen: OwnerSeen::default(),
         };
         let budget = RestartBudget::new(shared.settings.max_restarts, shared.settings.restart_window);
         myself.cast(SupervisorMsg::Recover)?;
@@ -133,7 +135,6 @@ impl Actor for Supervisor {
             status,
             ending: Some(ending),
             used: Epoch::default(),
-            idle: false,
             was_owner: false,
             began_at: None,
             roster: Roster::default(),
@@ -344,16 +345,32 @@ impl SupervisorState {
         });
     }
 
-    /// Partitions are assigned by hand, so a new one would never be read without a look.
+    /// Partitions are assigned by hand, so a new one would never be read without a look; and a topic that is gone, or
+    /// another one of the same name, shows to nobody while there is nothing to read.
     fn watch_input(&self, myself: &ActorRef<SupervisorMsg>) {
         if let Stage::Running(live) = &self.stage {
             let (log, myself, generation) = (Arc::clone(&self.shared.log), myself.clone(), self.generation);
-            let known = live.began_at.len();
+            let known = Arc::clone(&live.topics);
             tokio::task::spawn_blocking(move || {
-                // a log that does not answer is noticed elsewhere
-                if log.offsets(Topic::Raw, true, WATCH_TIMEOUT).is_ok_and(|now| now.len() > known) {
-                    let _ = myself.cast(SupervisorMsg::InputGrew { generation });
-                }
+                let failed = |error| SupervisorMsg::LogFailed { generation, part: Part::Reader, error };
+                let message = match log.topics(WATCH_TIMEOUT) {
+                    Ok(now) => match notice(watched(&known), watched(&now)) {
+                        Noticed::Nothing => return,
+                        Noticed::InputGrew => SupervisorMsg::InputGrew { generation },
+                        Noticed::Replaced(topic) => failed(LogError::TopicReplaced(
+                            known[match topic {
+                                Replaced::Input => Topic::Raw,
+                                Replaced::State => Topic::State,
+                            } as usize]
+                                .name
+                                .clone(),
+                        )),
+                    },
+                    Err(error @ LogError::TopicsMissing(_)) => failed(error),
+                    // a log that does not answer is noticed elsewhere
+                    Err(_) => return,
+                };
+                let _ = myself.cast(message);
             });
         }
         myself.send_after(WATCH_INPUT_EVERY, || SupervisorMsg::WatchInput);
@@ -407,16 +424,14 @@ impl SupervisorState {
         if committed {
             // the first commit of a process names it as the owner
             self.was_owner = true;
-            self.idle = false;
             self.status.send_modify(|status| status.epoch = epoch);
         }
     }
 
-    /// A writer that is fenced hears of it only when it writes. One that has committed nothing since the last
-    /// look asks who the owner is.
-    fn watch_owner(&mut self, myself: &ActorRef<SupervisorMsg>) {
-        let idle = std::mem::replace(&mut self.idle, true);
-        if idle && self.was_owner && matches!(self.stage, Stage::Running(_)) {
+    /// A writer that is fenced hears of it only when it writes, and one whose group another daemon uses under another
+    /// transactional id never does. Each process names itself in the state topic when it begins.
+    fn watch_owner(&self, myself: &ActorRef<SupervisorMsg>) {
+        if self.was_owner && matches!(self.stage, Stage::Running(_)) {
             let (recovery, myself) = (self.recovery.clone(), myself.clone());
             tokio::task::spawn_blocking(move || {
                 if let Err(RecoveryError::TakenOver) = recovery.check_owner(false) {
@@ -473,6 +488,10 @@ impl SupervisorState {
             let _ = tell.send(ending);
         }
     }
+}
+
+fn watched(topics: &TopicsFacts) -> Topics {
+    Topics { ids: topic_ids(topics), input_partitions: topics[Topic::Raw as usize].partitions }
 }
 
 fn classify(error: &LogError) -> Failure {

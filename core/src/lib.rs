@@ -17,6 +17,7 @@ pub mod partitioner;
 pub mod recovery;
 pub mod rules;
 pub mod splice;
+pub mod watch;
 pub mod watermark;
 pub mod window;
 

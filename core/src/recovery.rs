@@ -121,7 +121,8 @@ const WAYS_OUT: &str = "restore the group's committed offsets, or start anew: \
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Offsets are missing although an epoch was committed.
-    #[error("no offset is committed for {}, although epoch {epoch} was; {WAYS_OUT}", list(.partitions))]
+    #[error("no offset is committed for {}, although epoch {epoch} was; `tidegate offsets restore` puts back \
+         what the state topic says, or {WAYS_OUT}", list(.partitions))]
     OffsetsMissing {
         /// Input partitions without an offset.
         partitions: Vec<PartitionId>,

@@ -5,6 +5,7 @@ mod config;
 mod config_args;
 mod demo;
 mod generate;
+mod offsets;
 mod run;
 mod state;
 mod top;
@@ -42,6 +43,8 @@ enum Command {
     Config(config::Args),
     /// Watch a running daemon in the terminal
     Top(top::Args),
+    /// Put lost input offsets back, or settle a transaction whose fate cannot be told; no daemon may be running
+    Offsets(offsets::Args),
     /// Look into the local state
     State(state::Args),
     /// Print a completion script for a shell
@@ -63,6 +66,7 @@ impl Cli {
             Command::Generate(args) => generate::run(&args),
             Command::Config(args) => config::run(&args),
             Command::Top(args) => top::run(&args),
+            Command::Offsets(args) => offsets::run(&args),
             Command::State(args) => state::run(&args),
             Command::Completions { shell } => completions(shell),
         }

@@ -16,14 +16,21 @@ pub struct Broker {
     pub kafka: Kafka,
     address: SocketAddr,
     dir: TempDir,
+    settings: Vec<String>,
     process: Option<Child>,
 }
 
 impl Broker {
     pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With properties of the broker, `name=value`.
+    pub fn with(settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let address = free_address();
         let dir = tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().unwrap();
-        Self { kafka: Kafka::at(address.to_string()), address, dir, process: None }
+        Self { kafka: Kafka::at(address.to_string()), address, dir, settings, process: None }
     }
 
     /// Starts it; [`Self::wait_up`] waits for it.
@@ -31,6 +38,7 @@ impl Broker {
         let mut command = Command::new(xtask());
         command.args(["kafka", "--with-stdin", "--port", &self.address.port().to_string(), "--dir"]);
         command.arg(self.dir.path()).env_remove("TIDEGATE_TEST_KAFKA");
+        self.settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
         // the broker ends with this process: its standard input closes
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(fs::File::create(self.log()).unwrap());
         self.process = Some(command.spawn().unwrap());
