@@ -6,7 +6,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -65,6 +68,8 @@ pub(crate) struct CommitterArgs {
     pub(crate) traces: Traces,
     pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
     pub(crate) clock: Clock,
+    /// What the generation before failed at is not done yet: a commit of less is no progress.
+    pub(crate) stuck: Arc<AtomicBool>,
 }
 
 pub(crate) struct CommitterState {
@@ -254,7 +259,9 @@ impl CommitterState {
 
     /// Nothing came in and nothing goes out: the epoch needs no commit.
     fn skip(&self, epoch: &OpenEpoch) {
-        self.args.metrics.epoch_empty();
+        if !self.args.stuck.load(Ordering::Relaxed) {
+            self.args.metrics.epoch_empty();
+        }
         self.note_partitions(epoch);
         self.report_progress(epoch);
         let _ = self.args.barrier.cast(BarrierMsg::Finished { epoch: epoch.epoch, committed: false });
@@ -311,8 +318,9 @@ impl CommitterState {
     fn owner_record(&self, epoch: Epoch) -> OutputBatch {
         let mut batch = OutputBatch::default();
         let key = Span::push(&mut batch.arena, OWNER_KEY);
-        let now = self.args.clock.now();
-        let owner = OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: now };
+        // beside the time of the record, which is the broker's, it tells how far this host's clock is off
+        let (now, wall) = (self.args.clock.record_time(), self.args.clock.wall());
+        let owner = OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: wall };
         encode_owner(&owner, &mut batch.arena);
         let value = Span { start: key.end, end: batch.arena.len() as u32 };
         batch.records.push(own_record(Topic::State, 0, now, key, Some(value)));
@@ -337,7 +345,11 @@ impl CommitterState {
         let phases = phases_of(&committed, begun, &phases);
         self.report_phases(&committed, phases, state_records);
         span.end_with_phases(&phases);
-        self.args.metrics.epoch_committed(epoch);
+        if self.args.stuck.load(Ordering::Relaxed) {
+            self.args.metrics.epoch_without_progress(epoch);
+        } else {
+            self.args.metrics.epoch_committed(epoch);
+        }
     }
 
     fn report_progress(&self, epoch: &OpenEpoch) {

@@ -9,19 +9,20 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tidegate_core::{Epoch, Generation, NextOffset};
 use tidegate_log::{LogError, Topic};
-use tidegate_supervision::{Backoff, Failure, Part, Response, RestartBudget, Rollback, respond};
+use tidegate_supervision::{Backoff, Failure, Obstacle, Part, Response, RestartBudget, Rollback, respond};
 use tidegate_telemetry::{ActorKind, Phase, Status};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
     clock::Clock,
+    clock_sample,
     generation::{Live, Role, Shared},
     handover::{Ended, run_recovery},
     messages::{BarrierMsg, SupervisorMsg},
@@ -61,6 +62,10 @@ pub(crate) struct SupervisorState {
     generation: Generation,
     budget: RestartBudget,
     backoff: Backoff,
+    /// What failed last and is not done yet.
+    obstacle: Option<Obstacle>,
+    /// Why a topic refused records, and whether it is known which, until the generation ends of it.
+    refusal: Option<(String, bool)>,
     status: watch::Sender<Status>,
     ending: Option<oneshot::Sender<Ending>>,
     used: Epoch,
@@ -109,6 +114,8 @@ impl Actor for Supervisor {
             clock: Clock::start(),
             owner,
             supervisor: myself.clone(),
+            refused: Arc::default(),
+            stuck: Arc::default(),
         };
         let recovery = Recovery {
             log: Arc::clone(&shared.log),
@@ -130,6 +137,8 @@ impl Actor for Supervisor {
             generation: Generation::default(),
             budget,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            obstacle: None,
+            refusal: None,
             status,
             ending: Some(ending),
             used: Epoch::default(),
@@ -152,6 +161,7 @@ impl Actor for Supervisor {
             SupervisorMsg::Recovered(result) => state.recovered(*result).await,
             SupervisorMsg::LogFailed { generation, part, error } if generation == state.generation => {
                 let failure = classify(&error);
+                state.note_refusal(&error);
                 state.failed(failure, Some(only(part)), error.to_string());
             }
             SupervisorMsg::ThreadPanicked { generation, part, cause } if generation == state.generation => {
@@ -321,6 +331,9 @@ impl SupervisorState {
             return;
         };
         self.set_phase(Phase::Recovering, Some(cause));
+        if rollback == Rollback::Full {
+            self.meet_obstacle(&live);
+        }
         let reader_lost = failure == Failure::Crashed(Part::Reader);
         let pause = if rollback == Rollback::Short { Duration::ZERO } else { self.backoff.wait() };
         self.recover(pause, Some(Ended { live, rollback, reader_lost }), self.remains(fenced));
@@ -342,6 +355,52 @@ impl SupervisorState {
             let result = run_recovery(recovery, pause, ended, remains, next).await;
             let _ = supervisor.cast(SupervisorMsg::Recovered(Box::new(result)));
         });
+    }
+
+    /// Records that a topic refused are written otherwise the next time.
+    fn note_refusal(&mut self, error: &LogError) {
+        self.refusal = None;
+        let LogError::Refused(refused) = error else { return };
+        if let Some(broker_now) = refused.broker_now {
+            clock_sample::learn(&self.shared.clock, self.shared.clock.wall(), broker_now);
+        } else if refused.records.is_empty() {
+            self.shared.clock.doubt();
+        }
+        let records = Arc::make_mut(&mut self.shared.refused);
+        for (topic, partition, offset) in &refused.records {
+            records.add(*partition, *offset, *topic == Topic::DeadLetters, &refused.cause);
+        }
+        self.refusal = Some((error.to_string(), !refused.records.is_empty()));
+    }
+
+    /// What a generation failed at has to be done before anybody is told that all is well.
+    fn meet_obstacle(&mut self, live: &Live) {
+        let taken = live.taken.iter().map(|taken| taken.load(Ordering::Relaxed)).collect();
+        let (refusal, is_remedied) = self.refusal.take().unzip();
+        let met = Obstacle::new(taken, live.began.elapsed(), refusal, is_remedied.unwrap_or(false));
+        self.obstacle = Some(match self.obstacle.take() {
+            Some(before) => before.and(met),
+            None => met,
+        });
+        self.shared.stuck.store(true, Ordering::Relaxed);
+    }
+
+    fn look_at_obstacle(&mut self) {
+        let Some(live) = self.live() else { return };
+        let committed: Vec<i64> = live.positions.iter().map(|at| at.load(Ordering::Relaxed)).collect();
+        let is_overcome = |obstacle: &Obstacle| obstacle.is_overcome(&committed, live.began.elapsed());
+        if !self.obstacle.as_ref().is_none_or(is_overcome) {
+            return;
+        }
+        self.backoff.reset();
+        if let Some(obstacle) = self.obstacle.take() {
+            self.shared.stuck.store(false, Ordering::Relaxed);
+            let next: Vec<_> = committed.into_iter().map(NextOffset).collect();
+            Arc::make_mut(&mut self.shared.refused).forget(&next);
+            if obstacle.refusal().is_some() && matches!(self.stage, Stage::Running(_)) {
+                self.set_phase(Phase::Running, None);
+            }
+        }
     }
 
     /// Partitions are assigned by hand, so a new one would never be read without a look.
@@ -374,6 +433,8 @@ impl SupervisorState {
         };
         self.generation = self.generation.next();
         self.used = self.used.max(plan.epoch);
+        let state_limits = plan.topics[Topic::State as usize].limits;
+        self.shared.clock.expect(plan.announce && state_limits.appends_time);
         self.began_at = Some(plan.positions.clone());
         let until_end = self.until_end.as_mut();
         let ends = until_end.map(|until_end| until_end.ends(&plan.ends, plan.positions.len()));
@@ -381,7 +442,10 @@ impl SupervisorState {
             Ok(live) => {
                 self.roster.expect(live.roles().map(named));
                 self.stage = Stage::Running(Box::new(live));
-                self.set_phase(Phase::Running, None);
+                match self.obstacle.as_ref().and_then(Obstacle::refusal) {
+                    Some(reason) => self.set_phase(Phase::Recovering, Some(reason.to_owned())),
+                    None => self.set_phase(Phase::Running, None),
+                }
                 tracing::info!(generation = %self.generation, "pipeline running");
             }
             Err(error) => self.end(Ending::Failed(format!("cannot spawn the pipeline's actors: {error}"))),
@@ -400,10 +464,13 @@ impl SupervisorState {
     fn progress(&mut self, epoch: Epoch, committed: bool) {
         // the next one may be cut already
         self.used = self.used.max(epoch.next());
-        self.backoff.reset();
-        if let Stage::Running(live) | Stage::Draining(live) = &mut self.stage {
-            live.announce = false;
+        if let Stage::Running(live) | Stage::Draining(live) = &mut self.stage
+            && std::mem::take(&mut live.announce)
+            && committed
+        {
+            clock_sample::take(&self.recovery, &self.shared.clock, live.topics[Topic::State as usize].limits);
         }
+        self.look_at_obstacle();
         if committed {
             // the first commit of a process names it as the owner
             self.was_owner = true;
@@ -479,6 +546,7 @@ fn classify(error: &LogError) -> Failure {
     match error {
         LogError::Unavailable { .. }
         | LogError::Broken { .. }
+        | LogError::Refused(_)
         | LogError::NoSpace(_)
         | LogError::Backlog(_) => Failure::LogUnavailable,
         LogError::Fenced(_) => Failure::Fenced,

@@ -12,6 +12,7 @@ mod health;
 mod native;
 mod plain;
 mod reader;
+mod refused;
 mod writer;
 
 use std::{
@@ -30,16 +31,18 @@ use rdkafka::{
 };
 use tidegate_core::NextOffset;
 
+use self::{
+    admin::Limits,
+    failure::{classify, code, is_missing},
+    health::{Clients, Context},
+    reader::KafkaReader,
+    refused::Learnt,
+    writer::KafkaWriter,
+};
 pub use self::{
     admin::{BrokerFacts, Permission, apply, broker_facts, permissions, plan},
     config::KafkaConfig,
     plain::PlainProducer,
-};
-use self::{
-    failure::{classify, code, is_missing},
-    health::{Clients, Context},
-    reader::KafkaReader,
-    writer::KafkaWriter,
 };
 use crate::{
     ChangelogRecord, EpochWriter, Health, Log, LogError, OffsetRange, RecordReader, Topic, TopicFacts,
@@ -50,6 +53,8 @@ use crate::{
 pub struct KafkaLog {
     config: Arc<KafkaConfig>,
     clients: Clients,
+    /// Sizes that topics refused whose limits may not be asked for.
+    learnt: Arc<Learnt>,
     /// What the last inquiry of this object met; counts while no reader or writer knows better.
     inquiry: Mutex<Health>,
 }
@@ -67,6 +72,7 @@ impl KafkaLog {
         Ok(Self {
             config: Arc::new(config),
             clients: Clients::default(),
+            learnt: Arc::default(),
             inquiry: Mutex::new(Health::Connecting),
         })
     }
@@ -100,6 +106,12 @@ impl KafkaLog {
         if missing.is_empty() { Ok(counts) } else { Err(LogError::TopicsMissing(missing)) }
     }
 
+    /// The largest record that a topic takes and the client sends.
+    fn size_limit(&self, topic: Topic, limits: &Limits) -> usize {
+        let learnt = if limits.are_known { usize::MAX } else { self.learnt.limit(topic) };
+        limits.max_message_bytes.min(learnt).min(self.config.message_max_bytes().unwrap_or(usize::MAX))
+    }
+
     fn partition_count(
         &self,
         consumer: &BaseConsumer<Context>,
@@ -117,7 +129,7 @@ impl Log for KafkaLog {
     fn topics(&self, timeout: Duration) -> Result<TopicsFacts, LogError> {
         // each client needs its own connection: they are opened at the same time
         let (counts, limits) = thread::scope(|scope| {
-            let limits = scope.spawn(|| admin::max_message_bytes(&self.config, timeout));
+            let limits = scope.spawn(|| admin::limits(&self.config, timeout));
             let counts = self.partition_counts(timeout);
             let panicked =
                 || Err(LogError::Broken { what: "topic limits", cause: "the thread panicked".into() });
@@ -128,12 +140,13 @@ impl Log for KafkaLog {
         Ok(Topic::ALL.map(|topic| TopicFacts {
             name: self.config.topic(topic).to_owned(),
             partitions: counts[topic as usize],
-            max_message_bytes: limits[topic as usize],
+            max_message_bytes: self.size_limit(topic, &limits[topic as usize]),
+            limits: limits[topic as usize].others,
         }))
     }
 
     fn writer(&self, topics: &TopicsFacts) -> Result<Box<dyn EpochWriter>, LogError> {
-        Ok(Box::new(KafkaWriter::new(&self.config, topics, &self.clients)?))
+        Ok(Box::new(KafkaWriter::new(&self.config, topics, &self.clients, &self.learnt)?))
     }
 
     fn reader(&self) -> Result<Box<dyn RecordReader>, LogError> {

@@ -22,6 +22,7 @@ use super::{
     failure::{by_code, classify},
     health::{ClientHealth, Clients, Context},
     native::{self, Producer, Record},
+    refused::{Learnt, Undelivered, judge},
 };
 use crate::{
     CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Headers, InputProgress, LogError, OutputBatch,
@@ -42,6 +43,10 @@ const ABORT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// under way then, and can end the *next* transaction of the same producer instance: it lacks the defence of
 /// KIP-890. After a call that took this long the instance is replaced, which makes the broker refuse stragglers.
 const SLOW_END: Duration = Duration::from_millis(70);
+/// How long a flush waits before it looks whether a record was refused meanwhile.
+const FLUSH_STEP: Duration = Duration::from_millis(100);
+/// The report of a record that was refused comes in a thread of its own.
+const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 /// The broker's `offset.metadata.max.bytes`. A string a few times as long makes it close the connection.
 const METADATA_MAX_BYTES: usize = 4096;
 
@@ -65,6 +70,7 @@ pub(super) struct KafkaWriter {
     errors_before: u64,
     /// Of these, records that were not delivered.
     failures_before: u64,
+    learnt: Arc<Learnt>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +90,13 @@ impl KafkaWriter {
         config: &Arc<KafkaConfig>,
         topics: &TopicsFacts,
         clients: &Clients,
+        learnt: &Arc<Learnt>,
     ) -> Result<Self, LogError> {
         let health = clients.add(false);
         let group = BaseConsumer::from_config_and_context(&config.group(), Context::unheard())
             .map_err(|error| classify("kafka client", &error))?;
         Ok(Self {
-            producer: producer(config, topics, &health)?,
+            producer: producer(config, topics, learnt, &health)?,
             config: Arc::clone(config),
             topics: topics.clone(),
             health,
@@ -101,13 +108,14 @@ impl KafkaWriter {
             is_troubled: false,
             errors_before: 0,
             failures_before: 0,
+            learnt: Arc::clone(learnt),
         })
     }
 
     /// A new instance with the same id. The old one ends in the background.
     fn replace_producer(&mut self) -> Result<(), LogError> {
         self.stage = Stage::Broken;
-        self.producer = producer(&self.config, &self.topics, &self.health)?;
+        self.producer = producer(&self.config, &self.topics, &self.learnt, &self.health)?;
         self.stage = Stage::New;
         Ok(())
     }
@@ -149,6 +157,7 @@ impl KafkaWriter {
         self.is_troubled = false;
         self.errors_before = self.health.errors();
         self.failures_before = self.health.failed_deliveries();
+        drop(self.health.take_refused());
         Ok(())
     }
 
@@ -185,6 +194,7 @@ impl KafkaWriter {
                     self.check_fatal("writing records")?;
                     thread::sleep(Duration::from_millis(1));
                 }
+                Err(Code::MessageSizeTooLarge) => return Err(self.too_large(topic, record)),
                 Err(code) => {
                     self.check_fatal("writing records")?;
                     return Err(by_code("writing records", code, code.to_string()));
@@ -205,7 +215,15 @@ impl KafkaWriter {
 
     /// A flush that returns in time says nothing about delivery: a fenced producer drops its queue.
     fn flush(&self, timeout: Duration) -> Result<(), LogError> {
-        let flushed = self.producer.flush(timeout);
+        let deadline = Instant::now() + timeout;
+        let flushed = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.producer.flush(left.min(FLUSH_STEP)) {
+                // behind a record that was refused nothing more is sent, so the queue never empties
+                Err(Code::OperationTimedOut) if left > FLUSH_STEP && !self.has_failed() => {}
+                flushed => break flushed,
+            }
+        };
         self.check_fatal("flushing")?;
         flushed.map_err(|code| {
             let last = self.health.last_error().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
@@ -255,10 +273,11 @@ impl KafkaWriter {
         }
         self.open()?;
         let began = Instant::now();
-        self.flush(deadline.saturating_duration_since(began))?;
-        if self.health.failed_deliveries() > self.failures_before {
+        let flushed = self.flush(deadline.saturating_duration_since(began));
+        if self.has_failed() {
             return Err(self.failed_delivery());
         }
+        flushed?;
         let flushed = Instant::now();
         if !progress.is_empty() {
             self.send_offsets(progress, deadline)?;
@@ -266,7 +285,50 @@ impl KafkaWriter {
         Ok(CommitPhases { flush: flushed - began, offsets: flushed.elapsed(), end: Duration::ZERO })
     }
 
+    /// A record of the open epoch was not delivered.
+    fn has_failed(&self) -> bool {
+        self.health.failed_deliveries() > self.failures_before
+    }
+
+    /// A record that the client itself refuses.
+    fn too_large(&self, topic: usize, record: &Record<'_>) -> LogError {
+        let size_bytes = [record.key, record.value].into_iter().flatten().map(<[u8]>::len).sum();
+        let report = Undelivered {
+            topic: self.topics[topic].name.clone(),
+            partition: record.partition,
+            code: Code::MessageSizeTooLarge,
+            origin: record.origin,
+            has_key: record.key.is_some(),
+            size_bytes,
+            words: format!("{size_bytes} bytes are more than `message.max.bytes`"),
+        };
+        let unclear = || by_code("writing records", report.code, report.words.clone());
+        judge(std::slice::from_ref(&report), &self.topics)
+            .map_or_else(unclear, |refused| LogError::Refused(Box::new(refused)))
+    }
+
+    /// The client takes no more records when one was refused; the report tells why, and comes a moment later.
+    fn explain(&self, error: LogError) -> LogError {
+        let deadline = Instant::now() + REPORT_TIMEOUT;
+        if matches!(error, LogError::Broken { .. }) {
+            while !self.has_failed() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        if self.has_failed() && error.is_transient() { self.refusal().unwrap_or(error) } else { error }
+    }
+
+    /// What the reports say of records that were refused for good, if there are any.
+    fn refusal(&self) -> Option<LogError> {
+        let reports = self.health.take_refused();
+        self.learnt.learn(&reports, &self.topics);
+        judge(&reports, &self.topics).map(|refused| LogError::Refused(Box::new(refused)))
+    }
+
     fn failed_delivery(&self) -> LogError {
+        if let Some(refusal) = self.refusal() {
+            return refusal;
+        }
         let (code, cause) =
             self.health.last_error().unwrap_or((Code::Unknown, "records were not delivered".into()));
         by_code("writing records", code, cause)
@@ -303,7 +365,8 @@ impl KafkaWriter {
 /// which tells.
 fn end_predecessor(config: &KafkaConfig, topics: &TopicsFacts) {
     for patience in ROLLBACK_TIMEOUTS_MS.map(Duration::from_millis) {
-        let usher = config.writer(topics).create_with_context::<_, BaseProducer<_>>(Context::unheard());
+        let usher =
+            config.writer(topics, usize::MAX).create_with_context::<_, BaseProducer<_>>(Context::unheard());
         let Ok(usher) = usher else { return };
         if bring_up(usher.client(), config.topic(Topic::Processed), REQUEST_TIMEOUT).is_err() {
             return;
@@ -330,10 +393,11 @@ fn connect(producer: &Producer, config: &KafkaConfig) -> Result<(), LogError> {
 fn producer(
     config: &KafkaConfig,
     topics: &TopicsFacts,
+    learnt: &Learnt,
     health: &Arc<ClientHealth>,
 ) -> Result<Producer, LogError> {
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-    Producer::new(&config.writer(topics), Context(Arc::clone(health)), &names)
+    Producer::new(&config.writer(topics, learnt.batch()), Context(Arc::clone(health)), &names)
 }
 
 impl EpochWriter for KafkaWriter {
@@ -392,12 +456,13 @@ impl EpochWriter for KafkaWriter {
                     key: record.key.map(|span| batch.bytes(span)),
                     value: record.value.map(|span| batch.bytes(span)),
                     headers: Headers(batch.bytes(record.headers)),
+                    origin: record.origin,
                 };
                 self.send(record.topic as usize, &native)
             })
         });
         self.is_troubled |= appended.is_err();
-        appended
+        appended.map_err(|error| self.explain(error))
     }
 
     fn commit(&mut self, progress: &[InputProgress], deadline: Duration) -> CommitOutcome {
@@ -424,7 +489,9 @@ impl EpochWriter for KafkaWriter {
         self.stage = Stage::Broken;
         // without the flush some partitions may not be part of the transaction yet, and then the broker knows of
         // no transaction and the abort is fatal
-        self.flush(deadline.min(ABORT_FLUSH_TIMEOUT))?;
+        if !self.has_failed() {
+            self.flush(deadline.min(ABORT_FLUSH_TIMEOUT))?;
+        }
         let began = Instant::now();
         self.producer.client().abort_transaction(deadline).map_err(|error| classify("aborting", &error))?;
         self.is_stale |= began.elapsed() > SLOW_END;

@@ -103,6 +103,7 @@ pub fn batch(topic: Topic, records: &[Seen]) -> OutputBatch {
             key,
             value,
             headers,
+            origin: Origin::NONE,
         });
     }
     batch

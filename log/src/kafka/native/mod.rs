@@ -20,7 +20,7 @@ use std::{
 pub(super) use self::{
     admin::{Permissions, permissions, set_topic_config},
     fetch::{FetchQueue, Fetched, committed},
-    produce::{Producer, Record},
+    produce::{Producer, Record, refusal_words},
 };
 use crate::LogError;
 
