@@ -211,6 +211,7 @@ pub(crate) fn exit_code(error: &LogError) -> u8 {
         | LogError::TopicsMissing(_) => exit::UNAVAILABLE,
         LogError::Misconfigured(_) => exit::CONFIGURATION,
         LogError::Fenced(_)
+        | LogError::Refused(_)
         | LogError::OffsetOutOfRange { .. }
         | LogError::NotPermitted { .. }
         | LogError::Damaged { .. } => exit::FAILED,

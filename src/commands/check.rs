@@ -200,12 +200,8 @@ fn check_refusals(
 ) {
     match log.topics(TIMEOUT) {
         Ok(facts) => {
-            for (name, text) in refusals(settings, &facts, drifts) {
-                report.add(
-                    Verdict::Warning,
-                    format!(if name.contains("max.bytes") { name } else { format!("topic {name}") }),
-                    text,
-                );
+            for (subject, text) in refusals(settings, &facts, drifts) {
+                report.add(Verdict::Warning, subject, text);
             }
         }
         // told before

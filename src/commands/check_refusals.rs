@@ -34,7 +34,9 @@ pub(super) fn refusals(
         client_max_bytes,
         evidence: (settings.alert_evidence, evidence_bytes(&facts[Topic::Raw as usize].name)),
     };
-    foresee(&known).into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
+    let is_topic = |name: &str| facts.iter().any(|topic| topic.name == name);
+    let subject = |name: &str| if is_topic(name) { format!("topic {name}") } else { name.to_owned() };
+    foresee(&known).into_iter().map(|(name, text)| (subject(name), text)).collect()
 }
 
 /// As it is; `None`: for ever.
