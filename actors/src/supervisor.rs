@@ -7,9 +7,11 @@
 //! ```
 //! What a failure leads to is decided by [`tidegate_supervision::respond`].
 
+mod refusal;
+
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -355,52 +357,6 @@ impl SupervisorState {
             let result = run_recovery(recovery, pause, ended, remains, next).await;
             let _ = supervisor.cast(SupervisorMsg::Recovered(Box::new(result)));
         });
-    }
-
-    /// Records that a topic refused are written otherwise the next time.
-    fn note_refusal(&mut self, error: &LogError) {
-        self.refusal = None;
-        let LogError::Refused(refused) = error else { return };
-        if let Some(broker_now) = refused.broker_now {
-            clock_sample::learn(&self.shared.clock, self.shared.clock.wall(), broker_now);
-        } else if refused.records.is_empty() {
-            self.shared.clock.doubt();
-        }
-        let records = Arc::make_mut(&mut self.shared.refused);
-        for (topic, partition, offset) in &refused.records {
-            records.add(*partition, *offset, *topic == Topic::DeadLetters, &refused.cause);
-        }
-        self.refusal = Some((error.to_string(), !refused.records.is_empty()));
-    }
-
-    /// What a generation failed at has to be done before anybody is told that all is well.
-    fn meet_obstacle(&mut self, live: &Live) {
-        let taken = live.taken.iter().map(|taken| taken.load(Ordering::Relaxed)).collect();
-        let (refusal, is_remedied) = self.refusal.take().unzip();
-        let met = Obstacle::new(taken, live.began.elapsed(), refusal, is_remedied.unwrap_or(false));
-        self.obstacle = Some(match self.obstacle.take() {
-            Some(before) => before.and(met),
-            None => met,
-        });
-        self.shared.stuck.store(true, Ordering::Relaxed);
-    }
-
-    fn look_at_obstacle(&mut self) {
-        let Some(live) = self.live() else { return };
-        let committed: Vec<i64> = live.positions.iter().map(|at| at.load(Ordering::Relaxed)).collect();
-        let is_overcome = |obstacle: &Obstacle| obstacle.is_overcome(&committed, live.began.elapsed());
-        if !self.obstacle.as_ref().is_none_or(is_overcome) {
-            return;
-        }
-        self.backoff.reset();
-        if let Some(obstacle) = self.obstacle.take() {
-            self.shared.stuck.store(false, Ordering::Relaxed);
-            let next: Vec<_> = committed.into_iter().map(NextOffset).collect();
-            Arc::make_mut(&mut self.shared.refused).forget(&next);
-            if obstacle.refusal().is_some() && matches!(self.stage, Stage::Running(_)) {
-                self.set_phase(Phase::Running, None);
-            }
-        }
     }
 
     /// Partitions are assigned by hand, so a new one would never be read without a look.

@@ -73,6 +73,7 @@ fn compare(spec: &TopicSpec, replicas: &[usize], configs: &Configs) -> Vec<Drift
         replication_factor: Some(replicas.iter().min().map_or(0, |replicas| *replicas as u32)),
         retention_ms: value("retention.ms").map(|have| have.parse().unwrap_or(-1)),
         cleanup_policy: value("cleanup.policy").cloned(),
+        timestamp_type: value("message.timestamp.type").cloned(),
     })
 }
 
@@ -133,6 +134,9 @@ fn reconcile(
             if spec.compacted {
                 topic = topic.set("segment.bytes", COMPACTED_SEGMENT_BYTES);
             }
+            if let Some(kind) = spec.timestamp_type() {
+                topic = topic.set("message.timestamp.type", kind);
+            }
             topic_outcome("creating a topic", block_on(admin.create_topics([&topic], &options)))
         }
         Drift::Partitions { want, .. } => {
@@ -144,6 +148,9 @@ fn reconcile(
         }
         Drift::CleanupPolicy { want, .. } => {
             native::set_topic_config(admin, &spec.name, &[("cleanup.policy", want)], timeout)
+        }
+        Drift::TimestampType { want, .. } => {
+            native::set_topic_config(admin, &spec.name, &[("message.timestamp.type", want)], timeout)
         }
         Drift::Replication { .. } => Ok(()),
     }

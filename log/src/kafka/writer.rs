@@ -1,5 +1,7 @@
 //! The transactional writer: one epoch is one transaction.
 
+mod refusal;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -22,7 +24,7 @@ use super::{
     failure::{by_code, classify},
     health::{ClientHealth, Clients, Context},
     native::{self, Producer, Record},
-    refused::{Learnt, Undelivered, judge},
+    refused::Learnt,
 };
 use crate::{
     CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Headers, InputProgress, LogError, OutputBatch,
@@ -45,8 +47,6 @@ const ABORT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 const SLOW_END: Duration = Duration::from_millis(70);
 /// How long a flush waits before it looks whether a record was refused meanwhile.
 const FLUSH_STEP: Duration = Duration::from_millis(100);
-/// The report of a record that was refused comes in a thread of its own.
-const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 /// The broker's `offset.metadata.max.bytes`. A string a few times as long makes it close the connection.
 const METADATA_MAX_BYTES: usize = 4096;
 
@@ -283,55 +283,6 @@ impl KafkaWriter {
             self.send_offsets(progress, deadline)?;
         }
         Ok(CommitPhases { flush: flushed - began, offsets: flushed.elapsed(), end: Duration::ZERO })
-    }
-
-    /// A record of the open epoch was not delivered.
-    fn has_failed(&self) -> bool {
-        self.health.failed_deliveries() > self.failures_before
-    }
-
-    /// A record that the client itself refuses.
-    fn too_large(&self, topic: usize, record: &Record<'_>) -> LogError {
-        let size_bytes = [record.key, record.value].into_iter().flatten().map(<[u8]>::len).sum();
-        let report = Undelivered {
-            topic: self.topics[topic].name.clone(),
-            partition: record.partition,
-            code: Code::MessageSizeTooLarge,
-            origin: record.origin,
-            has_key: record.key.is_some(),
-            size_bytes,
-            words: format!("{size_bytes} bytes are more than `message.max.bytes`"),
-        };
-        let unclear = || by_code("writing records", report.code, report.words.clone());
-        judge(std::slice::from_ref(&report), &self.topics)
-            .map_or_else(unclear, |refused| LogError::Refused(Box::new(refused)))
-    }
-
-    /// The client takes no more records when one was refused; the report tells why, and comes a moment later.
-    fn explain(&self, error: LogError) -> LogError {
-        let deadline = Instant::now() + REPORT_TIMEOUT;
-        if matches!(error, LogError::Broken { .. }) {
-            while !self.has_failed() && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-        if self.has_failed() && error.is_transient() { self.refusal().unwrap_or(error) } else { error }
-    }
-
-    /// What the reports say of records that were refused for good, if there are any.
-    fn refusal(&self) -> Option<LogError> {
-        let reports = self.health.take_refused();
-        self.learnt.learn(&reports, &self.topics);
-        judge(&reports, &self.topics).map(|refused| LogError::Refused(Box::new(refused)))
-    }
-
-    fn failed_delivery(&self) -> LogError {
-        if let Some(refusal) = self.refusal() {
-            return refusal;
-        }
-        let (code, cause) =
-            self.health.last_error().unwrap_or((Code::Unknown, "records were not delivered".into()));
-        by_code("writing records", code, cause)
     }
 
     /// Sends the request that ends the transaction. From here on nothing may abort.
