@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    thread,
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use support::{
     daemon::Daemon,
     events::{event, record},
     kafka::{Input, Record},
+    random::Random,
     site::Site,
     wait,
 };
@@ -37,6 +38,13 @@ fn clicks(from: i64, count: i64, timestamp: i64) -> Vec<Input> {
 
 fn click(n: i64, timestamp: i64) -> String {
     format!(r#"{{"event_type":"click","n":{n},"timestamp":{timestamp}}}"#)
+}
+
+/// Text that no compression makes smaller than a topic's limit.
+fn random(bytes: usize) -> String {
+    static SEED: AtomicU64 = AtomicU64::new(1);
+    let mut random = Random::new(SEED.fetch_add(1, Ordering::Relaxed));
+    (0..bytes).map(|_| char::from(b'#' + random.below(50) as u8)).collect()
 }
 
 /// Every record of the input came out exactly once: these as dead letters, all others in order and untouched but for
@@ -160,7 +168,7 @@ fn a_record_larger_than_the_output_takes_costs_itself_alone() {
         let site = Site::new("large", 2).create();
         let now = wait::now_ms();
         let mut inputs = clicks(100, 500, now);
-        let large = format!(r#"{{"event_type":"click","n":900,"filler":"{}"}}"#, "x".repeat(20_000));
+        let large = format!(r#"{{"event_type":"click","n":900,"filler":"{}"}}"#, random(20_000));
         inputs.insert(123, record(0, "large", large, now));
         let topics = [&*site.topics.processed, &*site.topics.dead_letters];
         run_with(&site, &topics, &[("max.message.bytes", "10000")], is_running, &inputs);
@@ -173,7 +181,7 @@ fn what_the_client_may_not_send_costs_itself_alone() {
     let site = Site::new("client", 2).set(r#"kafka.properties."message.max.bytes""#, r#""2000""#).create();
     let now = wait::now_ms();
     let mut inputs = clicks(100, 500, now);
-    let large = format!(r#"{{"event_type":"click","n":900,"filler":"{}"}}"#, "x".repeat(3000));
+    let large = format!(r#"{{"event_type":"click","n":900,"filler":"{}"}}"#, random(3000));
     inputs.insert(123, record(0, "large", large, now));
     run_with(&site, &[], &[], false, &inputs);
     assert_alone(&site, &BTreeMap::from([(900, TOO_LARGE)]));
@@ -183,7 +191,7 @@ fn what_the_client_may_not_send_costs_itself_alone() {
 fn errors(start: i64, count: i64, name_bytes: usize) -> Vec<Input> {
     (0..count)
         .map(|n| {
-            event((n % 2) as i32, "error", "checkout", &format!("{n}-{}", "u".repeat(name_bytes)), start + n)
+            event((n % 2) as i32, "error", "checkout", &format!("{n}-{}", random(name_bytes)), start + n)
         })
         .collect()
 }
@@ -203,7 +211,7 @@ fn an_alert_that_is_too_large_loses_evidence_and_is_raised() {
     for is_running in [false, true] {
         let site = Site::new("wordy", 2).create();
         let start = wait::hours_ago(1);
-        let limit = [("max.message.bytes", "2000")];
+        let limit = [("max.message.bytes", "4000")];
         if !is_running {
             site.kafka.configure_topic(&site.topics.alerts, &limit);
         }
@@ -230,7 +238,11 @@ fn a_window_whose_state_is_too_large_gives_up_evidence_and_counts_right_even_aft
     for is_running in [false, true] {
         let site = Site::new("heavy", 2).create();
         let start = wait::hours_ago(1);
-        let limit = [("cleanup.policy", "compact"), ("max.message.bytes", "2000")];
+        let limit = [
+            ("cleanup.policy", "compact"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("max.message.bytes", "2000"),
+        ];
         if !is_running {
             site.kafka.configure_topic(&site.topics.state, &limit);
         }
@@ -256,28 +268,49 @@ fn a_window_whose_state_is_too_large_gives_up_evidence_and_counts_right_even_aft
     }
 }
 
-/// A topic takes nothing at all any more.
+/// Events that a rule counts, so that each epoch has changes of the state.
+fn counted(from: i64, count: i64) -> Vec<Input> {
+    let now = wait::now_ms();
+    let value = |n| format!(r#"{{"event_type":"error","n":{n},"timestamp":{now}}}"#);
+    (from..from + count).map(|n| record((n % 2) as i32, "key", value(n), now)).collect()
+}
+
+/// When the pipeline failed, in seconds of the day.
+fn failures(daemon: &Daemon) -> Vec<f64> {
+    let failed = |line: &str| {
+        let line: Value =
+            serde_json::from_str(line).ok().filter(|line: &Value| line["message"] == "pipeline failed")?;
+        let time = line["timestamp"].as_str()?.split_once('T')?.1.trim_end_matches('Z').to_owned();
+        time.split(':')
+            .map(|part| part.parse::<f64>().ok())
+            .try_fold(0.0, |sum, part| Some(sum * 60.0 + part?))
+    };
+    daemon.log().lines().filter_map(failed).collect()
+}
+
+/// A topic takes nothing at all any more but the broker's own marks.
 fn where_nothing_helps(name: &str, topic: impl Fn(&Site) -> String, keep: &[(&str, &str)]) {
     let site = Site::new(name, 2).create();
     let mut daemon = site.run();
-    site.write(&clicks(0, 100, wait::now_ms()));
+    site.write(&counted(0, 10));
     site.await_caught_up();
 
     let topic = topic(&site);
-    let nothing = [keep, &[("max.message.bytes", "60")]].concat();
+    let nothing = [keep, &[("max.message.bytes", "100")]].concat();
     site.kafka.configure_topic(&topic, &nothing);
     site.write(&[record(0, "key", r#"{"n":900}"#, wait::now_ms())]);
-    site.write(&clicks(100, 100, wait::now_ms()));
-    daemon.wait_not_ready();
-    let attempts = |daemon: &Daemon| daemon.log().matches("pipeline running").count();
-    let before = attempts(&daemon);
-    wait::until_true("three more attempts", || {
+    site.write(&counted(100, 10));
+    let reason = daemon.wait_not_ready();
+    wait::until_true("seven attempts", || {
         daemon.assert_running();
         let answer = daemon.get("/readyz").unwrap();
         assert_eq!(answer.status, 503, "ready though nothing gets through: {}", answer.body);
-        attempts(&daemon) >= before + 3
+        failures(&daemon).len() >= 7
     });
-    let reason = daemon.wait_not_ready();
+    let found = failures(&daemon);
+    // 0.1 s at first, then twice as long each time
+    let pause = (found[6] - found[5]).rem_euclid(86_400.0);
+    assert!(pause > 1.0, "the pauses do not grow: {found:?}");
     assert!(reason.contains(&topic), "the reason does not name the topic: {reason}");
     // in the pause between two attempts nobody has to wait for us
     await_nothing_open(&site);
@@ -291,7 +324,7 @@ fn where_nothing_helps(name: &str, topic: impl Fn(&Site) -> String, keep: &[(&st
 }
 
 #[test]
-fn when_the_dead_letters_take_nothing_it_says_so_and_tries_again_until_they_do() {
+fn when_the_dead_letters_take_nothing_it_says_so_and_tries_again_ever_slower_until_they_do() {
     where_nothing_helps(
         "closed-dead",
         |site| site.topics.dead_letters.clone(),
@@ -300,23 +333,7 @@ fn when_the_dead_letters_take_nothing_it_says_so_and_tries_again_until_they_do()
 }
 
 #[test]
-fn when_the_state_topic_takes_nothing_it_says_so_and_tries_again_until_it_does() {
-    where_nothing_helps("closed-state", |site| site.topics.state.clone(), &[("cleanup.policy", "compact")]);
-}
-
-#[test]
-fn pauses_between_attempts_that_get_nowhere_grow() {
-    let site = Site::new("paced", 2).create();
-    let mut daemon = site.run();
-    site.kafka
-        .configure_topic(&site.topics.state, &[("cleanup.policy", "compact"), ("max.message.bytes", "60")]);
-    site.write(&clicks(0, 10, wait::now_ms()));
-    daemon.wait_not_ready();
-    let attempts = |daemon: &Daemon| daemon.log().matches("pipeline running").count();
-    let before = attempts(&daemon);
-    // an interval to look at, not a wait for anything
-    thread::sleep(Duration::from_secs(20));
-    let made = attempts(&daemon) - before;
-    assert!((1..=12).contains(&made), "{made} attempts in 20 s");
-    daemon.kill();
+fn when_the_state_topic_takes_nothing_it_says_so_and_tries_again_ever_slower_until_it_does() {
+    let settings = [("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime")];
+    where_nothing_helps("closed-state", |site| site.topics.state.clone(), &settings);
 }

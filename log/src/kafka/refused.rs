@@ -1,7 +1,8 @@
 //! Records that the broker refuses for good, as the reports of the client tell.
 //!
 //! The broker names the records of a batch that are at fault. librdkafka gives those its error, or
-//! `INVALID_RECORD` if there are several, and all others of the batch `_INVALID_DIFFERENT_RECORD`. A batch that is too
+//! `INVALID_RECORD` if there are several, and all others of the batch `_INVALID_DIFFERENT_RECORD`. If there is only one,
+//! it then overwrites the errors of all with that one's, and the words alone tell who was spared. A batch that is too
 //! large as a whole has no such names.
 
 use std::{
@@ -45,9 +46,17 @@ pub(super) fn is_for_good(code: Code) -> bool {
     )
 }
 
+/// How librdkafka's words for a record begin that was only beside one at fault.
+const SPARED: &str = "Failed to append record because it was part of a batch";
+
 impl Undelivered {
+    /// The code, with the one put right that librdkafka overwrites.
+    fn code(&self) -> Code {
+        if self.words.starts_with(SPARED) { Code::InvalidDifferentRecord } else { self.code }
+    }
+
     fn names_the_record(&self) -> bool {
-        matches!(self.code, Code::InvalidRecord | Code::InvalidTimestamp)
+        matches!(self.code(), Code::InvalidRecord | Code::InvalidTimestamp)
     }
 }
 
@@ -67,7 +76,7 @@ fn batches(reports: &[Undelivered]) -> Vec<Batch<'_>> {
     let mut batches: BTreeMap<(&str, i32), Batch<'_>> = BTreeMap::new();
     for report in reports {
         let batch = batches.entry((&report.topic, report.partition)).or_default();
-        batch.spares |= report.code == Code::InvalidDifferentRecord;
+        batch.spares |= report.code() == Code::InvalidDifferentRecord;
         batch.named += usize::from(report.names_the_record());
         batch.too_large += usize::from(report.code == Code::MessageSizeTooLarge);
         batch.differs |= batch.reports.first().is_some_and(|first| first.words != report.words);
@@ -79,10 +88,11 @@ fn batches(reports: &[Undelivered]) -> Vec<Batch<'_>> {
 impl<'a> Batch<'a> {
     /// Records that are at fault themselves, as far as that is sure.
     fn culprits(&self) -> impl Iterator<Item = &'a Undelivered> {
-        self.reports.iter().copied().filter(|report| match report.code {
-            Code::InvalidTimestamp => true,
+        self.reports.iter().copied().filter(|report| match report.code() {
             // without names the whole batch has the same words, but a record without a key tells by itself
-            Code::InvalidRecord => self.spares || self.differs || self.named == 1 || !report.has_key,
+            Code::InvalidRecord | Code::InvalidTimestamp => {
+                self.spares || self.differs || self.named == 1 || !report.has_key
+            }
             // a batch of its own: no other record was refused with it
             Code::MessageSizeTooLarge => self.too_large == 1,
             _ => false,
@@ -92,7 +102,7 @@ impl<'a> Batch<'a> {
 
 /// What the reports of an epoch's records say; `None` if none was refused for good.
 pub(super) fn judge(reports: &[Undelivered], topics: &TopicsFacts) -> Option<Refused> {
-    let first = reports.iter().find(|report| report.code != Code::InvalidDifferentRecord)?;
+    let first = reports.iter().find(|report| report.code() != Code::InvalidDifferentRecord)?;
     let batches = batches(reports);
     let culprits = batches.iter().flat_map(Batch::culprits);
     let of_topic = |name: &str| Topic::ALL.into_iter().find(|topic| topics[*topic as usize].name == name);
@@ -113,17 +123,16 @@ pub(super) fn judge(reports: &[Undelivered], topics: &TopicsFacts) -> Option<Ref
     })
 }
 
-/// The broker's clock from "The timestamp should be within [oldest, newest]" and the topic's limits.
+/// The broker's clock from "The timestamp should be within [oldest, newest]" and the topic's limits, if they agree.
 fn broker_clock(words: &str, oldest_ms: Option<i64>, newest_ms: Option<i64>) -> Option<TimestampMs> {
     let (_, range) = words.rsplit_once('[')?;
     let (oldest, newest) = range.split_once(']')?.0.split_once(',')?;
     let (oldest, newest): (i64, i64) = (oldest.trim().parse().ok()?, newest.trim().parse().ok()?);
-    let now = match (newest_ms, oldest_ms) {
-        (Some(newest_ms), _) => newest.checked_sub(newest_ms)?,
-        (None, Some(oldest_ms)) => oldest.checked_add(oldest_ms)?,
-        (None, None) => return None,
-    };
-    (now > 0).then_some(TimestampMs(now))
+    // a topic without a limit of age has the largest number for one
+    let oldest_ms = if oldest < 0 { i64::MAX } else { oldest_ms? };
+    let now = oldest.checked_add(oldest_ms)?;
+    // the limits may have been changed since they were asked for, and would tell a wrong time
+    (now > 0 && newest.checked_sub(now) == newest_ms).then_some(TimestampMs(now))
 }
 
 /// Sizes that topics were seen to refuse, for those whose limits may not be asked for.
@@ -212,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn the_one_record_at_fault_is_told_from_its_neighbours_though_all_have_its_error() {
+        let spared =
+            "Failed to append record because it was part of a batch which had one more more invalid records";
+        let reports = [1, 2, 3].map(|offset| {
+            report(Code::InvalidTimestamp, offset, if offset == 2 { "out of range" } else { spared })
+        });
+        assert_eq!(blamed(&reports), [2]);
+        assert!(judge(&reports, &topics()).unwrap().cause.contains("out of range"));
+    }
+
+    #[test]
     fn of_a_batch_that_is_refused_without_names_nobody_is_blamed() {
         let same = [report(Code::InvalidRecord, 1, "no"), report(Code::InvalidRecord, 2, "no")];
         assert!(blamed(&same).is_empty());
@@ -241,13 +261,15 @@ mod tests {
 
     #[test]
     fn the_brokers_words_tell_its_clock() {
-        let words = "Timestamp 9 of message with offset 0 is out of range. The timestamp should be within [-7, 1760003600000]";
+        let words = "Timestamp 9 of message with offset 0 is out of range. The timestamp should be within [-9223370276854775807, 1760003600000]";
         let refused = judge(&[report(Code::InvalidTimestamp, 1, words)], &topics()).unwrap();
         assert_eq!(refused.broker_now, Some(TimestampMs(1_760_000_000_000)));
-        assert_eq!(
-            broker_clock("[1759999999000, 9]", Some(1000), None),
-            Some(TimestampMs(1_760_000_000_000))
-        );
+        let limited = "[1759999999000, 1760000000009]";
+        let now = Some(TimestampMs(1_760_000_000_000));
+        assert_eq!(broker_clock(limited, Some(1000), Some(9)), now);
+        // changed meanwhile
+        assert_eq!(broker_clock(limited, Some(1000), Some(99)), None);
+        assert_eq!(broker_clock(limited, None, Some(9)), None);
         for words in ["", "[", "[a, b]", "[1]", "[-5, 3]"] {
             assert_eq!(broker_clock(words, Some(1), Some(9)), None, "{words}");
         }
