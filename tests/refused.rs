@@ -211,7 +211,7 @@ fn an_alert_that_is_too_large_loses_evidence_and_is_raised() {
     for is_running in [false, true] {
         let site = Site::new("wordy", 2).create();
         let start = wait::hours_ago(1);
-        let limit = [("max.message.bytes", "4000")];
+        let limit = [("max.message.bytes", "3000")];
         if !is_running {
             site.kafka.configure_topic(&site.topics.alerts, &limit);
         }
