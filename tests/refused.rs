@@ -337,3 +337,35 @@ fn when_the_state_topic_takes_nothing_it_says_so_and_tries_again_ever_slower_unt
     let settings = [("cleanup.policy", "compact"), ("message.timestamp.type", "LogAppendTime")];
     where_nothing_helps("closed-state", |site| site.topics.state.clone(), &settings);
 }
+
+#[test]
+fn check_names_the_settings_by_which_records_will_be_refused() {
+    let site = Site::new("foreseen", 2).create();
+    let foreseen = || {
+        let output = site.command(&["check"]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        output.stdout
+    };
+    let settings = [
+        "message.timestamp.before.max.ms",
+        "message.timestamp.after.max.ms",
+        "is compacted",
+        "lose evidence",
+    ];
+    let found = foreseen();
+    assert!(!settings.iter().any(|setting| found.contains(setting)), "{found}");
+
+    let limits = [
+        ("cleanup.policy", "delete,compact"),
+        ("message.timestamp.before.max.ms", "3600000"),
+        ("message.timestamp.after.max.ms", "60000"),
+        ("max.message.bytes", "10000"),
+    ];
+    site.kafka.configure_topic(&site.topics.processed, &limits);
+    site.kafka.configure_topic(&site.topics.alerts, &[("max.message.bytes", "1000")]);
+    let found = foreseen();
+    for setting in settings {
+        assert!(found.contains(setting), "check is silent about {setting}:\n{found}");
+    }
+    assert!(found.contains("takes at most 10000 bytes"), "{found}");
+}
