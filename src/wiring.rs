@@ -215,6 +215,7 @@ pub(crate) fn exit_code(error: &LogError) -> u8 {
         LogError::Fenced(_)
         | LogError::TopicReplaced(_)
         | LogError::Undecided(_)
+        | LogError::Refused(_)
         | LogError::OffsetOutOfRange { .. }
         | LogError::NotPermitted { .. }
         | LogError::Damaged { .. } => exit::FAILED,

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -73,6 +73,8 @@ pub(crate) struct CommitterArgs {
     pub(crate) traces: Traces,
     pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
     pub(crate) clock: Clock,
+    /// What the generation before failed at is not done yet: a commit of less is no progress.
+    pub(crate) stuck: Arc<AtomicBool>,
 }
 
 pub(crate) struct CommitterState {
@@ -278,7 +280,9 @@ impl CommitterState {
 
     /// Nothing came in and nothing goes out: the epoch needs no commit.
     fn skip(&self, epoch: &OpenEpoch) {
-        self.args.metrics.epoch_empty();
+        if !self.args.stuck.load(Ordering::Relaxed) {
+            self.args.metrics.epoch_empty();
+        }
         self.note_partitions(epoch);
         self.report_progress(epoch);
         let _ = self.args.barrier.cast(BarrierMsg::Finished { epoch: epoch.epoch, committed: false });
@@ -336,7 +340,8 @@ impl CommitterState {
     }
 
     fn owner_record(&self, epoch: Epoch) -> OutputBatch {
-        let owner = OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: self.args.clock.now() };
+        // beside the time of the record, which is the broker's, it tells how far this host's clock is off
+        let owner = OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: self.args.clock.wall() };
         self.state_record(OWNER_KEY, |arena| encode_owner(&owner, arena))
     }
 
@@ -360,7 +365,7 @@ impl CommitterState {
         let key = Span::push(&mut batch.arena, key);
         value(&mut batch.arena);
         let value = Span { start: key.end, end: batch.arena.len() as u32 };
-        batch.records.push(own_record(Topic::State, 0, self.args.clock.now(), key, Some(value)));
+        batch.records.push(own_record(Topic::State, 0, self.args.clock.record_time(), key, Some(value)));
         batch
     }
 
@@ -383,7 +388,11 @@ impl CommitterState {
         let phases = phases_of(&committed, begun, &phases);
         self.report_phases(&committed, phases, state_records);
         span.end_with_phases(&phases);
-        self.args.metrics.epoch_committed(epoch);
+        if self.args.stuck.load(Ordering::Relaxed) {
+            self.args.metrics.epoch_without_progress(epoch);
+        } else {
+            self.args.metrics.epoch_committed(epoch);
+        }
     }
 
     fn report_progress(&self, epoch: &OpenEpoch) {

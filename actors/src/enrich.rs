@@ -5,14 +5,13 @@ use std::{sync::Arc, time::Instant};
 use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::geo::{GeoCache, NULL_FRAGMENT};
-use tidegate_log::TopicsFacts;
 use tidegate_telemetry::{Metrics, Stage, Traces};
 
 use crate::{
     geo_source::{GeoSource, GeoVersion},
     job::{Filtered, Processed, Verdict},
     messages::EnrichMsg,
-    output::OutputBuilder,
+    output::{OutputBuilder, Outputs},
     tally::Tally,
     traced::EventTraces,
 };
@@ -23,7 +22,7 @@ const GEO_BYTES: usize = 80;
 pub(crate) struct EnrichWorker;
 
 pub(crate) struct EnrichArgs {
-    pub(crate) topics: Arc<TopicsFacts>,
+    pub(crate) outputs: Outputs,
     pub(crate) geo: GeoSource,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Traces,
@@ -80,7 +79,7 @@ impl EnrichState {
         let batch = Arc::clone(&job.batch);
         let records = &batch.records[job.ticket.piece().records()];
         let span = job.trace.child("enrich");
-        let mut builder = OutputBuilder::new(&self.args.topics, &batch, tally);
+        let mut builder = OutputBuilder::new(&self.args.outputs, &batch, tally);
         builder.trace_events(EventTraces::new(&self.args.traces, &job.trace));
         builder.reserve(records.len(), records.iter().map(|record| record.size_bytes() + GEO_BYTES).sum());
 

@@ -1,6 +1,9 @@
 //! A worker of the filter pool: parses a piece, drops bots, and sorts out which events rules count.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -27,6 +30,9 @@ use crate::{
 
 /// Longest `user_id` that is kept as evidence, so that one event cannot make an alert too large to write.
 const MAX_EVIDENCE_USER_ID_BYTES: usize = 1024;
+
+/// How long an event that seems to come from the future waits for the broker's clock.
+const CLOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct FilterWorker;
 
@@ -69,6 +75,11 @@ impl Actor for FilterWorker {
         fail_point!("filter");
         let span = job.trace.child("filter");
         let mut filtered = state.filter(job);
+        if filtered.tally.future > 0 && state.args.clock.is_awaited() {
+            // the host's clock may be wrong, and the broker's is known in a moment
+            state.args.clock.settled(CLOCK_TIMEOUT).await;
+            filtered = state.filter(filtered.job);
+        }
         drop(span);
         filtered.job.ticket.queue_for(Stage::Enrich);
         state.args.metrics.stage(Stage::Filter).add_busy(started.elapsed(), records);

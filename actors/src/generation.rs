@@ -2,14 +2,18 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicI64},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64},
+    },
+    time::{Duration, Instant},
 };
 
 use ractor::{Actor, ActorCell, ActorId, ActorRef, SpawnErr};
 use tidegate_core::{
     Epoch, Generation, NextOffset, PartitionId,
     partitioner::{key_group, window_actor},
+    refused::RefusedRecords,
     watermark::{PartitionClock, PipelineWatermark},
     window::{OpenWindows, Windows},
 };
@@ -29,6 +33,7 @@ use crate::{
     messages::{
         BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, Report, SupervisorMsg, WindowMsg,
     },
+    output::Outputs,
     partition::{Partition, PartitionArgs},
     pipeline::CommittedAlert,
     pool::Pool,
@@ -37,7 +42,7 @@ use crate::{
     settings::PipelineSettings,
     store::{SharedCopy, StoreActor, StoreArgs, StoreHandle, Unapplied},
     until_end::Ends,
-    window::{WindowActor, WindowArgs},
+    window::{WindowActor, WindowArgs, limit_evidence},
     writer::WriterHandle,
 };
 
@@ -60,6 +65,10 @@ pub(crate) struct Shared {
     /// Nonce of this process.
     pub(crate) owner: u64,
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    /// Input records whose output was refused.
+    pub(crate) refused: Arc<RefusedRecords>,
+    /// What the generation before failed at is not done yet.
+    pub(crate) stuck: Arc<AtomicBool>,
 }
 
 /// Who an actor is.
@@ -81,6 +90,9 @@ pub(crate) struct Live {
     pub(crate) began_at: Vec<NextOffset>,
     /// What is committed of the input, or needed no commit.
     pub(crate) positions: Positions,
+    /// What was handed on of the input.
+    pub(crate) taken: Positions,
+    pub(crate) began: Instant,
     /// No epoch of its writer is committed yet.
     pub(crate) announce: bool,
     shared: Shared,
@@ -110,6 +122,7 @@ impl Live {
         let Shared { settings, log, metrics, clock, supervisor, .. } = shared.clone();
         let credits = Arc::new(Credits::new(settings.in_flight_bytes));
         let committed: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
+        let taken: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
         writer.begin(number);
 
         let unapplied = Arc::clone(&shared.unapplied);
@@ -126,7 +139,7 @@ impl Live {
             interval: settings.checkpoint_interval,
             supervisor: supervisor.clone(),
             log,
-            clock,
+            clock: clock.clone(),
         };
         let barrier = children.spawn(Part::Barrier, 0, Barrier, barrier_args).await?;
         let committer_args = CommitterArgs {
@@ -146,7 +159,8 @@ impl Live {
             journal: shared.journal.clone(),
             traces: shared.traces.clone(),
             alerts: shared.alerts.clone(),
-            clock,
+            clock: clock.clone(),
+            stuck: Arc::clone(&shared.stuck),
         };
         let committer = children.spawn(Part::Committer, 0, Committer, committer_args).await?;
         let window_actors =
@@ -163,6 +177,8 @@ impl Live {
             barrier,
             began_at: positions,
             positions: committed,
+            taken,
+            began: Instant::now(),
             announce,
             shared: shared.clone(),
             filter,
@@ -185,20 +201,25 @@ impl Live {
                 clock_state: PartitionClock::restore(highest),
                 epoch,
                 settings: Arc::clone(&settings),
-                topics: Arc::clone(&live.topics),
+                outputs: live.outputs(),
                 filter: Arc::clone(&live.filter),
                 windows: window_actors.clone(),
                 committer: committer.clone(),
                 supervisor: shared.supervisor.clone(),
                 metrics: shared.metrics.clone(),
                 traces: shared.traces.clone(),
-                clock,
+                clock: clock.clone(),
             };
             live.partitions.push(children.spawn(Part::Partition, index, Partition, args).await?);
         }
         live.children = children.all;
         live.start(credits, ends);
         Ok(live)
+    }
+
+    fn outputs(&self) -> Outputs {
+        let Shared { refused, clock, .. } = &self.shared;
+        Outputs { topics: Arc::clone(&self.topics), refused: Arc::clone(refused), clock: clock.clone() }
     }
 
     fn start(&self, credits: Arc<Credits>, ends: Option<Ends>) {
@@ -220,6 +241,7 @@ impl Live {
             barrier: self.barrier.clone(),
             credits,
             positions: Arc::clone(&self.positions),
+            taken: Arc::clone(&self.taken),
             ends,
         });
     }
@@ -262,7 +284,7 @@ impl Live {
         let Shared { settings, geo, metrics, traces, clock, .. } = self.shared.clone();
         match role.part {
             Part::Enrich => {
-                let args = EnrichArgs { topics: Arc::clone(&self.topics), geo, metrics, traces };
+                let args = EnrichArgs { outputs: self.outputs(), geo, metrics, traces };
                 let worker = children.spawn(role.part, role.index, EnrichWorker, args).await?;
                 self.enrich.set(role.index, worker);
             }
@@ -336,6 +358,7 @@ async fn spawn_windows(
             let mut windows =
                 Windows::new(rules, settings.allowed_lateness_ms, settings.alert_evidence, open);
             windows.restore_watermark(watermark);
+            limit_evidence(&mut windows, &settings.rules, topics);
             windows
         })
         .collect();
@@ -357,7 +380,7 @@ async fn spawn_windows(
             metrics: shared.metrics.clone(),
             traces: shared.traces.clone(),
             allowed_lateness_ms: settings.allowed_lateness_ms,
-            clock: shared.clock,
+            clock: shared.clock.clone(),
         };
         actors.push(children.spawn(Part::Window, index, WindowActor, args).await?);
     }

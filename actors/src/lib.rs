@@ -12,6 +12,7 @@
 
 mod barrier;
 mod clock;
+mod clock_sample;
 mod committer;
 mod credits;
 mod enrich;

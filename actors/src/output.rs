@@ -1,30 +1,47 @@
 //! Output records: where they go and what they carry.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 use tidegate_core::{
-    PartitionId,
+    PartitionId, TimestampMs,
     dead_letter::{self, TRUNCATED_BYTES},
     event::{GeoSlot, Reason},
     partitioner::partition_for_key,
+    refused::{RefusedRecords, Remedy},
     splice::splice_geo,
 };
 use tidegate_log::{
-    Headers, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span, Topic, TopicFacts, TopicsFacts,
-    push_header,
+    Headers, Origin, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span, Topic, TopicFacts,
+    TopicsFacts, push_header,
 };
 use tidegate_telemetry::Place;
 
-use crate::{tally::Tally, traced::EventTraces};
+use crate::{clock::Clock, tally::Tally, traced::EventTraces};
 
 /// A record batch of the Kafka protocol with one record in it, without key, value and headers: 61 bytes of
 /// batch header and at most this much for the record's own varints. Message format v2.
-const RECORD_OVERHEAD_BYTES: usize = 61 + 40;
+pub(crate) const RECORD_OVERHEAD_BYTES: usize = 61 + 40;
+/// A partition and an offset, as the key of a dead letter that has none.
+const OWN_KEY_BYTES: usize = 32;
 /// Lengths of name and value of one header, as varints.
 const HEADER_OVERHEAD_BYTES: usize = 10;
+
+/// What outputs have to keep to.
+#[derive(Clone)]
+pub(crate) struct Outputs {
+    pub(crate) topics: Arc<TopicsFacts>,
+    /// Records whose output was refused before.
+    pub(crate) refused: Arc<RefusedRecords>,
+    pub(crate) clock: Clock,
+}
 
 /// Builds the output of one piece of an input batch.
 pub(crate) struct OutputBuilder<'a> {
     topics: &'a TopicsFacts,
+    refused: &'a RefusedRecords,
+    /// The broker's clock, if it is known.
+    broker_now: Option<TimestampMs>,
     source: &'a RecordBatch,
     output: OutputBatch,
     pub(crate) tally: Tally,
@@ -32,8 +49,10 @@ pub(crate) struct OutputBuilder<'a> {
 }
 
 impl<'a> OutputBuilder<'a> {
-    pub(crate) fn new(topics: &'a TopicsFacts, source: &'a RecordBatch, tally: Tally) -> Self {
-        Self { topics, source, output: OutputBatch::default(), tally, traces: None }
+    pub(crate) fn new(outputs: &'a Outputs, source: &'a RecordBatch, tally: Tally) -> Self {
+        let Outputs { topics, refused, clock } = outputs;
+        let output = OutputBatch::default();
+        Self { topics, refused, broker_now: clock.broker_now(), source, output, tally, traces: None }
     }
 
     /// Has the traces of forwarded records go on.
@@ -47,20 +66,30 @@ impl<'a> OutputBuilder<'a> {
         self.output.arena.reserve(bytes);
     }
 
-    /// Forwards a record with its geo data, or makes it a dead letter if it has grown too large.
+    /// Forwards a record with its geo data, or makes it a dead letter if it has grown too large, or the topic refuses
+    /// it for another reason.
     pub(crate) fn forward(&mut self, record: &RecordMeta, geo: &GeoSlot, fragment: &[u8]) {
         let Some(value) = record.value else { return };
         let start = self.output.arena.len();
         splice_geo(value.of(&self.source.arena), geo, fragment, &mut self.output.arena);
         let value = Span { start: start as u32, end: self.output.arena.len() as u32 };
 
-        let limit = self.facts(Topic::Processed).max_message_bytes;
+        let TopicFacts { max_message_bytes: limit, limits, .. } = *self.facts(Topic::Processed);
         let size = self.size_bytes(record.key, value.len(), record.headers);
         if size > limit {
             self.output.arena.truncate(start);
             let detail =
                 format!("the enriched record takes {size} bytes, the output topic at most {limit} a message");
             return self.dead_letter(record, Reason::OutputTooLarge, &detail);
+        }
+        let foreseen = limits.refusal(record.timestamp, record.key.is_some(), self.broker_now);
+        let refusal = foreseen.map(|refusal| refusal.to_string()).or_else(|| {
+            let (_, cause) = self.refused.remedy(self.source.partition, record.offset)?;
+            Some(cause.to_owned())
+        });
+        if let Some(detail) = refusal {
+            self.output.arena.truncate(start);
+            return self.dead_letter(record, Reason::RefusedByTopic, &detail);
         }
         self.tally.forwarded += 1;
         let partition = self.processed_partition(record);
@@ -78,12 +107,19 @@ impl<'a> OutputBuilder<'a> {
             key,
             value,
             headers,
+            origin: self.origin(record),
         });
     }
 
-    /// Writes a record to the dead letters as it came, with the reason in its headers.
+    /// Writes a record to the dead letters as it came, with the reason in its headers; what that topic would refuse
+    /// of it gives way.
     pub(crate) fn dead_letter(&mut self, record: &RecordMeta, reason: Reason, detail: &str) {
         self.tally.count_dead(reason);
+        let dead_letters = self.facts(Topic::DeadLetters);
+        // of a record of 1,000 bytes, the smallest that a client can be told to send, something has to be left
+        let detail = &detail[..detail.floor_char_boundary(dead_letters.max_message_bytes / 8)];
+        let remedy = self.refused.remedy(self.source.partition, record.offset);
+        let is_bare = remedy.is_some_and(|(remedy, _)| remedy == Remedy::BareDeadLetter);
         let raw_topic = &self.facts(Topic::Raw).name;
         let mut added = Vec::new();
         let partition = self.source.partition;
@@ -92,18 +128,28 @@ impl<'a> OutputBuilder<'a> {
         {
             push_header(&mut added, name.as_bytes(), Some(value.as_bytes()));
         }
-        let (key, value, headers) = self.fit_dead_letter(record, &mut added);
-        let (key, value) = (key.map(|key| self.carry(key)), value.map(|value| self.carry(value)));
+        let (key, value, headers) = self.fit_dead_letter(record, is_bare, &mut added);
+        let (mut key, value) = (key.map(|key| self.carry(key)), value.map(|value| self.carry(value)));
+        if key.is_none() && (dead_letters.limits.needs_key || is_bare) {
+            let own = format!("{}-{}", partition, record.offset);
+            key = Some(Span::push(&mut self.output.arena, own.as_bytes()));
+        }
+        // a record without a timestamp is always taken
+        let timestamp = if is_bare {
+            TimestampMs(-1)
+        } else {
+            dead_letters.limits.clamp(record.timestamp, self.broker_now)
+        };
         let start = self.carry(headers).start;
         let end = Span::push(&mut self.output.arena, &added).end;
-        let dead_letters = self.facts(Topic::DeadLetters);
         self.output.records.push(OutputRecord {
             topic: Topic::DeadLetters,
             partition: partition.0 % dead_letters.partitions,
-            timestamp: record.timestamp,
+            timestamp,
             key,
             value,
             headers: Span { start, end },
+            origin: self.origin(record),
         });
     }
 
@@ -113,6 +159,7 @@ impl<'a> OutputBuilder<'a> {
     fn fit_dead_letter(
         &self,
         record: &RecordMeta,
+        is_bare: bool,
         added: &mut Vec<u8>,
     ) -> (Option<Span>, Option<Span>, Span) {
         let limit = self.facts(Topic::DeadLetters).max_message_bytes;
@@ -120,7 +167,7 @@ impl<'a> OutputBuilder<'a> {
         let fits = |key, value_len, headers, added: &[u8]| {
             self.size_bytes(key, value_len, headers) + headers_size_bytes(added) <= limit
         };
-        if fits(record.key, value_len, record.headers, added) {
+        if !is_bare && fits(record.key, value_len, record.headers, added) {
             return (record.key, record.value, record.headers);
         }
         let value = record.value.map(|value| {
@@ -131,13 +178,21 @@ impl<'a> OutputBuilder<'a> {
         });
         let value_len = value.map_or(0, Span::len);
         let no_headers = Span::EMPTY;
-        if fits(record.key, value_len, record.headers, added) {
+        if is_bare {
+            (None, value, no_headers)
+        } else if fits(record.key, value_len, record.headers, added) {
             (record.key, value, record.headers)
         } else if fits(record.key, value_len, no_headers, added) {
             (record.key, value, no_headers)
         } else {
-            (None, value, no_headers)
+            let room = limit.saturating_sub(self.size_bytes(None, OWN_KEY_BYTES, no_headers));
+            let room = room.saturating_sub(headers_size_bytes(added)) as u32;
+            (None, value.map(|value| Span { end: value.end.min(value.start + room), ..value }), no_headers)
         }
+    }
+
+    fn origin(&self, record: &RecordMeta) -> Origin {
+        Origin::new(self.source.partition, record.offset)
     }
 
     /// Copies bytes of the input, which is freed while the output waits to be written.
@@ -187,14 +242,30 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_core::TimestampMs;
+    use tidegate_core::topic_limits::TopicLimits;
 
     use super::*;
 
-    fn topics(limit: usize, processed_partitions: u32) -> TopicsFacts {
-        let facts =
-            |partitions| TopicFacts { name: "raw".into(), id: None, partitions, max_message_bytes: limit };
-        [facts(12), facts(processed_partitions), facts(3), facts(3), facts(12)]
+    const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
+
+    fn topics(limit: usize, processed_partitions: u32) -> Outputs {
+        let facts = |partitions| TopicFacts {
+            name: "raw".into(),
+            id: None,
+            partitions,
+            max_message_bytes: limit,
+            limits: TopicLimits::default(),
+        };
+        let topics = [facts(12), facts(processed_partitions), facts(3), facts(3), facts(12)];
+        let clock = Clock::start();
+        clock.learn(clock.wall(), NOW);
+        Outputs { topics: Arc::new(topics), refused: Arc::default(), clock }
+    }
+
+    fn limited(topic: Topic, limits: TopicLimits) -> Outputs {
+        let mut outputs = topics(1 << 20, 12);
+        Arc::make_mut(&mut outputs.topics)[topic as usize].limits = limits;
+        outputs
     }
 
     fn batch(key: Option<&[u8]>, value: &[u8]) -> RecordBatch {
@@ -209,7 +280,7 @@ mod tests {
         RecordBatch { partition: PartitionId(5), arena, records: vec![record] }
     }
 
-    fn forward(topics: &TopicsFacts, batch: &RecordBatch) -> OutputBatch {
+    fn forward(topics: &Outputs, batch: &RecordBatch) -> OutputBatch {
         let mut builder = OutputBuilder::new(topics, batch, Tally::default());
         let at = batch.records[0].value.map_or(0, Span::len) as u32 - 1;
         builder.forward(&batch.records[0], &GeoSlot::Append { at }, b"null");
@@ -256,5 +327,62 @@ mod tests {
         let output = forward(&topics(3000, 12), &batch(Some(&key), br#"{"a":1}"#));
         assert!(output.records[0].key.is_none());
         assert_eq!(output.records[0].topic, Topic::DeadLetters);
+    }
+
+    #[test]
+    fn a_record_that_the_topic_would_refuse_becomes_a_dead_letter_that_says_why() {
+        let old = limited(Topic::Processed, TopicLimits { oldest_ms: Some(1000), ..TopicLimits::default() });
+        let output = forward(&old, &batch(Some(b"k"), br#"{"a":1}"#));
+        assert_eq!(
+            (output.records[0].topic, output.records[0].timestamp),
+            (Topic::DeadLetters, TimestampMs(1))
+        );
+        assert_eq!(header(&output, "tidegate.reason").as_deref(), Some("refused_by_topic"));
+        assert!(header(&output, "tidegate.detail").is_some_and(|detail| detail.contains("before.max.ms")));
+
+        let compacted = limited(Topic::Processed, TopicLimits { needs_key: true, ..TopicLimits::default() });
+        assert_eq!(forward(&compacted, &batch(None, b"{}")).records[0].topic, Topic::DeadLetters);
+        assert_eq!(forward(&compacted, &batch(Some(b"k"), b"{}")).records[0].topic, Topic::Processed);
+    }
+
+    #[test]
+    fn a_dead_letter_takes_the_time_and_the_key_that_its_topic_takes() {
+        let limits = TopicLimits { oldest_ms: Some(3_600_000), needs_key: true, ..TopicLimits::default() };
+        let outputs = limited(Topic::DeadLetters, limits);
+        let batch = batch(None, b"x");
+        let mut builder = OutputBuilder::new(&outputs, &batch, Tally::default());
+        builder.dead_letter(&batch.records[0], Reason::InvalidJson, "x");
+        let (output, _) = builder.finish();
+        let record = output.records[0];
+        assert!((NOW.0 - record.timestamp.0).abs() < 3_600_000, "{}", record.timestamp);
+        assert_eq!(record.key.map(|key| output.bytes(key)), Some(&b"5-7"[..]));
+        assert_eq!(header(&output, "tidegate.timestamp").as_deref(), Some("1"));
+        assert_eq!(record.origin.position(), Some((PartitionId(5), 7)));
+    }
+
+    #[test]
+    fn what_was_refused_before_goes_to_the_dead_letters_and_what_those_refused_goes_there_bare() {
+        let mut outputs = topics(1 << 20, 12);
+        let batch = batch(Some(b"k"), br#"{"a":1}"#);
+        Arc::make_mut(&mut outputs.refused).add(PartitionId(5), 7, false, "too old");
+        let output = forward(&outputs, &batch);
+        assert_eq!(output.records[0].topic, Topic::DeadLetters);
+        assert_eq!(header(&output, "tidegate.detail").as_deref(), Some("too old"));
+        Arc::make_mut(&mut outputs.refused).add(PartitionId(5), 7, true, "too old");
+        let output = forward(&outputs, &batch);
+        assert_eq!(output.records[0].timestamp, TimestampMs(-1));
+    }
+
+    #[test]
+    fn a_dead_letter_fits_the_smallest_message_that_a_client_can_be_told_to_send() {
+        let outputs = topics(1000, 12);
+        let batch = batch(Some(&[b'k'; 4000]), &[b'x'; 4000]);
+        let mut builder = OutputBuilder::new(&outputs, &batch, Tally::default());
+        builder.dead_letter(&batch.records[0], Reason::InvalidJson, &"y".repeat(512));
+        let (output, _) = builder.finish();
+        let record = output.records[0];
+        let size = record.key.map_or(0, Span::len) + record.value.map_or(0, Span::len);
+        let size = size + headers_size_bytes(output.bytes(record.headers)) + RECORD_OVERHEAD_BYTES;
+        assert!(size <= 1000, "{size}");
     }
 }

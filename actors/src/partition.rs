@@ -13,14 +13,14 @@ use tidegate_core::{
     event::Reason,
     watermark::{PartitionClock, PartitionMark},
 };
-use tidegate_log::{RecordBatch, TopicsFacts};
+use tidegate_log::RecordBatch;
 use tidegate_telemetry::{Metrics, Stage, Traces};
 
 use crate::{
     clock::Clock,
     job::{Job, PieceId, Processed, Ticket},
     messages::{CommitterMsg, Cut, FilterMsg, PartitionMsg, Sealed, SupervisorMsg, WindowMsg},
-    output::OutputBuilder,
+    output::{OutputBuilder, Outputs},
     pool::Pool,
     settings::PipelineSettings,
     slots::{Finished, Retry, Slots},
@@ -37,7 +37,7 @@ pub(crate) struct PartitionArgs {
     /// The epoch that is open first.
     pub(crate) epoch: Epoch,
     pub(crate) settings: Arc<PipelineSettings>,
-    pub(crate) topics: Arc<TopicsFacts>,
+    pub(crate) outputs: Outputs,
     pub(crate) filter: Arc<Pool<FilterMsg>>,
     pub(crate) windows: Vec<ActorRef<WindowMsg>>,
     pub(crate) committer: ActorRef<CommitterMsg>,
@@ -156,7 +156,7 @@ impl PartitionState {
         let record = &batch.records[piece.first as usize];
         let partition = self.args.partition;
         tracing::error!(%partition, offset = record.offset, "record crashed its workers, moved to the dead letters");
-        let mut builder = OutputBuilder::new(&self.args.topics, batch, Tally::default());
+        let mut builder = OutputBuilder::new(&self.args.outputs, batch, Tally::default());
         builder.dead_letter(record, Reason::ProcessingFailed, "processing crashed repeatedly on this record");
         let (output, tally) = builder.finish();
         Some(Processed { output, counted: Vec::new(), tally, highest: None })

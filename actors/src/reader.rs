@@ -62,6 +62,8 @@ pub(crate) struct Route {
     pub(crate) barrier: ActorRef<BarrierMsg>,
     pub(crate) credits: Arc<Credits>,
     pub(crate) positions: Positions,
+    /// One past the last record that was handed on.
+    pub(crate) taken: Positions,
     /// Where to stop, if this run is to end by itself.
     pub(crate) ends: Option<Ends>,
 }
@@ -253,6 +255,9 @@ impl Intake {
         let next = empty_batch_like(&self.open[partition]);
         let batch = std::mem::replace(&mut self.open[partition], next);
         self.route.credits.spend(batch.size_bytes());
+        if let Some(last) = batch.records.last() {
+            self.route.taken[partition].store(last.offset + 1, Ordering::Relaxed);
+        }
         // if the actor is gone, the generation is over
         let _ = self.route.partitions[partition].cast(PartitionMsg::Batch(batch));
     }

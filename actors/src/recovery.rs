@@ -38,6 +38,8 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(6 * 60 * 60);
 /// How long a daemon that was fenced waits for the owner record of another: the first epoch of every
 /// process writes one at once.
 const OWNER_WAIT: Duration = Duration::from_secs(5);
+/// The owner record of a generation is among so many records at the end of its partition, when it was just committed.
+const OWNER_WITHIN: i64 = 20_000;
 const OWNER_POLL: Duration = Duration::from_millis(250);
 
 /// Everything a generation starts from.
@@ -335,6 +337,25 @@ impl Recovery {
             }
             thread::sleep(OWNER_POLL);
         }
+    }
+
+    /// When this process wrote its last owner record: by this host's clock, and by the clock that dates the topic's
+    /// records, which is the broker's where the topic is set so. It was written a moment ago.
+    pub(crate) fn owner_written_at(&self) -> Result<Option<(TimestampMs, TimestampMs)>, LogError> {
+        let ends = self.log.offsets(Topic::State, true, TIMEOUT)?;
+        let mut from = vec![NextOffset(i64::MAX); ends.len()];
+        if let (Some(from), Some(range)) = (from.first_mut(), ends.first()) {
+            *from = NextOffset((range.end.0 - OWNER_WITHIN).max(0));
+        }
+        let mut written_at = None;
+        self.log.read_changelog(&from, true, TIMEOUT, &mut |record| {
+            let mut image = MemoryImage::default();
+            if record.key == OWNER_KEY && image.apply(record.key, record.value).is_ok() {
+                let ours = image.owner().filter(|owner| owner.nonce == self.owner);
+                written_at = ours.map(|owner| (owner.started_at_ms, record.timestamp)).or(written_at);
+            }
+        })?;
+        Ok(written_at)
     }
 
     /// Nonce of the process in the owner record, which is in partition 0.

@@ -7,6 +7,8 @@
 //! ```
 //! What a failure leads to is decided by [`tidegate_supervision::respond`].
 
+mod refusal;
+
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
@@ -19,12 +21,13 @@ use tidegate_core::{
     watch::{Noticed, Replaced, Topics, notice},
 };
 use tidegate_log::{LogError, Topic, TopicsFacts};
-use tidegate_supervision::{Backoff, Failure, Part, Response, RestartBudget, Rollback, respond};
+use tidegate_supervision::{Backoff, Failure, Obstacle, Part, Response, RestartBudget, Rollback, respond};
 use tidegate_telemetry::{ActorKind, Phase, Status};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
     clock::Clock,
+    clock_sample,
     generation::{Live, Role, Shared},
     handover::{Ended, run_recovery},
     messages::{BarrierMsg, SupervisorMsg},
@@ -64,6 +67,10 @@ pub(crate) struct SupervisorState {
     generation: Generation,
     budget: RestartBudget,
     backoff: Backoff,
+    /// What failed last and is not done yet.
+    obstacle: Option<Obstacle>,
+    /// Why a topic refused records, and whether it is known which, until the generation ends of it.
+    refusal: Option<(String, bool)>,
     status: watch::Sender<Status>,
     ending: Option<oneshot::Sender<Ending>>,
     used: Epoch,
@@ -110,6 +117,8 @@ impl Actor for Supervisor {
             clock: Clock::start(),
             owner,
             supervisor: myself.clone(),
+            refused: Arc::default(),
+            stuck: Arc::default(),
         };
         let recovery = Recovery {
             log: Arc::clone(&shared.log),
@@ -132,6 +141,8 @@ impl Actor for Supervisor {
             generation: Generation::default(),
             budget,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            obstacle: None,
+            refusal: None,
             status,
             ending: Some(ending),
             used: Epoch::default(),
@@ -153,6 +164,7 @@ impl Actor for Supervisor {
             SupervisorMsg::Recovered(result) => state.recovered(*result).await,
             SupervisorMsg::LogFailed { generation, part, error } if generation == state.generation => {
                 let failure = classify(&error);
+                state.note_refusal(&error);
                 state.failed(failure, Some(only(part)), error.to_string());
             }
             SupervisorMsg::ThreadPanicked { generation, part, cause } if generation == state.generation => {
@@ -322,6 +334,9 @@ impl SupervisorState {
             return;
         };
         self.set_phase(Phase::Recovering, Some(cause));
+        if rollback == Rollback::Full {
+            self.meet_obstacle(&live);
+        }
         let reader_lost = failure == Failure::Crashed(Part::Reader);
         let pause = if rollback == Rollback::Short { Duration::ZERO } else { self.backoff.wait() };
         self.recover(pause, Some(Ended { live, rollback, reader_lost }), self.remains(fenced));
@@ -391,6 +406,8 @@ impl SupervisorState {
         };
         self.generation = self.generation.next();
         self.used = self.used.max(plan.epoch);
+        let state_limits = plan.topics[Topic::State as usize].limits;
+        self.shared.clock.expect(plan.announce && state_limits.appends_time);
         self.began_at = Some(plan.positions.clone());
         let until_end = self.until_end.as_mut();
         let ends = until_end.map(|until_end| until_end.ends(&plan.ends, plan.positions.len()));
@@ -398,7 +415,10 @@ impl SupervisorState {
             Ok(live) => {
                 self.roster.expect(live.roles().map(named));
                 self.stage = Stage::Running(Box::new(live));
-                self.set_phase(Phase::Running, None);
+                match self.obstacle.as_ref().and_then(Obstacle::refusal) {
+                    Some(reason) => self.set_phase(Phase::Recovering, Some(reason.to_owned())),
+                    None => self.set_phase(Phase::Running, None),
+                }
                 tracing::info!(generation = %self.generation, "pipeline running");
             }
             Err(error) => self.end(Ending::Failed(format!("cannot spawn the pipeline's actors: {error}"))),
@@ -417,10 +437,13 @@ impl SupervisorState {
     fn progress(&mut self, epoch: Epoch, committed: bool) {
         // the next one may be cut already
         self.used = self.used.max(epoch.next());
-        self.backoff.reset();
-        if let Stage::Running(live) | Stage::Draining(live) = &mut self.stage {
-            live.announce = false;
+        if let Stage::Running(live) | Stage::Draining(live) = &mut self.stage
+            && std::mem::take(&mut live.announce)
+            && committed
+        {
+            clock_sample::take(&self.recovery, &self.shared.clock, live.topics[Topic::State as usize].limits);
         }
+        self.look_at_obstacle();
         if committed {
             // the first commit of a process names it as the owner
             self.was_owner = true;
@@ -498,6 +521,7 @@ fn classify(error: &LogError) -> Failure {
     match error {
         LogError::Unavailable { .. }
         | LogError::Broken { .. }
+        | LogError::Refused(_)
         | LogError::NoSpace(_)
         | LogError::Backlog(_) => Failure::LogUnavailable,
         LogError::Fenced(_) => Failure::Fenced,

@@ -9,12 +9,13 @@ use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::{
     Epoch, PartitionId, alert,
+    event::MAX_SERVICE_BYTES,
     partitioner::{key_group, partition_for_key},
     rules::Rule,
     watermark::{PartitionMark, PipelineWatermark},
-    window::{EpochDelta, StateChange, WindowKey, Windows},
+    window::{EpochDelta, StateChange, WindowKey, WindowState, Windows},
 };
-use tidegate_log::{OutputBatch, OutputRecord, Span, Topic, TopicsFacts, push_header};
+use tidegate_log::{Origin, OutputBatch, OutputRecord, Span, Topic, TopicFacts, TopicsFacts, push_header};
 use tidegate_state::{encode_key, encode_value};
 use tidegate_telemetry::{Metrics, Parent, Stage, Traces};
 
@@ -22,8 +23,12 @@ use crate::{
     clock::Clock,
     job::CountedEvents,
     messages::{BarrierMsg, CommitterMsg, Delta, Raised, Report, Sealed, WindowMsg},
+    output::RECORD_OVERHEAD_BYTES,
     traced::Origins,
 };
+
+/// What an alert's record takes beside its key and value: a header for the trace may come with it.
+const ALERT_OVERHEAD_BYTES: usize = RECORD_OVERHEAD_BYTES + 96;
 
 pub(crate) struct WindowActor;
 
@@ -140,11 +145,14 @@ impl WindowActorState {
         let mut alerts = OutputBatch::default();
         let mut raised = Vec::with_capacity(delta.alerts.len());
         let topics = &self.args.topics;
-        let now = self.args.clock.now();
+        let now = self.args.clock.record_time();
+        let limit = topics[Topic::Alerts as usize].max_message_bytes;
         for alert in &delta.alerts {
             let start = alerts.arena.len() as u32;
             let rule = &self.args.rules[alert.rule];
-            alert::render(alert, rule, &topics[Topic::Raw as usize].name, &mut alerts.arena);
+            let room = limit.saturating_sub(ALERT_OVERHEAD_BYTES + alert.service.len());
+            let raw_topic = &topics[Topic::Raw as usize].name;
+            alert::render_within(alert, rule, raw_topic, room, &mut alerts.arena);
             let value = Span { start, end: alerts.arena.len() as u32 };
             let key = Span::push(&mut alerts.arena, alert.service.as_bytes());
             let partitions = topics[Topic::Alerts as usize].partitions;
@@ -181,8 +189,9 @@ impl WindowActorState {
 
     fn changelog(&self, epoch: Epoch, changes: &[StateChange]) -> OutputBatch {
         let mut batch = OutputBatch::default();
-        let groups = self.args.topics[Topic::State as usize].partitions;
-        let now = self.args.clock.now();
+        let TopicFacts { partitions: groups, max_message_bytes: limit, .. } =
+            self.args.topics[Topic::State as usize];
+        let now = self.args.clock.record_time();
         for change in changes {
             let (key, state): (&WindowKey, _) = match change {
                 StateChange::Put(key, state) => (key, Some(state)),
@@ -192,7 +201,8 @@ impl WindowActorState {
             encode_key(key, &mut batch.arena);
             let key_span = Span { start, end: batch.arena.len() as u32 };
             let value = state.map(|state| {
-                encode_value(epoch, state, &mut batch.arena);
+                let room = limit.saturating_sub(RECORD_OVERHEAD_BYTES + key_span.len());
+                encode_within(epoch, state, room, &mut batch.arena);
                 Span { start: key_span.end, end: batch.arena.len() as u32 }
             });
             let partition = key_group(&key.service, groups);
@@ -200,6 +210,30 @@ impl WindowActorState {
         }
         batch
     }
+}
+
+/// Appends the value of a window, with as much of its evidence as there is room for; its counts are never given up.
+fn encode_within(epoch: Epoch, state: &WindowState, room: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    encode_value(epoch, state, out);
+    let mut smaller = None;
+    while out.len() - start > room
+        && let Some(_) = smaller.get_or_insert_with(|| state.clone()).evidence.pop()
+        && let Some(smaller) = &smaller
+    {
+        out.truncate(start);
+        encode_value(epoch, smaller, out);
+    }
+}
+
+/// Has windows remember only what their alerts and their state have room for.
+pub(crate) fn limit_evidence(windows: &mut Windows, rules: &[Rule], topics: &TopicsFacts) {
+    // names and the message, escaped, and the numbers
+    let text = |rule: &Rule| 2 * rule.name.len() + 2 * rule.message.len() + 4 * MAX_SERVICE_BYTES;
+    let fixed = rules.iter().map(text).max().unwrap_or_default() + 512 + ALERT_OVERHEAD_BYTES;
+    let limit = |topic: Topic| topics[topic as usize].max_message_bytes;
+    let bytes = limit(Topic::Alerts).min(limit(Topic::State)).saturating_sub(fixed);
+    windows.limit_evidence(bytes, alert::evidence_bytes(&topics[Topic::Raw as usize].name));
 }
 
 /// A record without headers.
@@ -210,5 +244,6 @@ pub(crate) fn own_record(
     key: Span,
     value: Option<Span>,
 ) -> OutputRecord {
-    OutputRecord { topic, partition, timestamp, key: Some(key), value, headers: Span::EMPTY }
+    let (key, headers, origin) = (Some(key), Span::EMPTY, Origin::NONE);
+    OutputRecord { topic, partition, timestamp, key, value, headers, origin }
 }

@@ -185,6 +185,12 @@ impl WriterThread {
     fn check(&mut self, result: Result<(), LogError>) {
         if let Err(error) = result {
             self.failed = true;
+            if let LogError::Refused(_) = error {
+                // a pause may follow, and readers would wait for the open transaction all the while
+                if let Err(error) = self.writer.abort(ABORT_DEADLINE) {
+                    tracing::warn!(%error, "the epoch cannot be aborted, the next writer does it");
+                }
+            }
             let (generation, part) = (self.current, Part::Committer);
             let _ = self.supervisor.cast(SupervisorMsg::LogFailed { generation, part, error });
         }

@@ -3,7 +3,7 @@
 use std::{io::Write as _, sync::Arc};
 
 use crate::{
-    TimestampMs,
+    PartitionId, TimestampMs,
     rules::{Piece, Placeholder, Rule, pieces},
     window::Evidence,
 };
@@ -59,6 +59,63 @@ pub struct Alert {
 /// Appends the alert's record value to `out`: JSON on one line. `rule` is the rule that raised it, `raw_topic`
 /// the name of the input topic.
 pub fn render(alert: &Alert, rule: &Rule, raw_topic: &str, out: &mut Vec<u8>) {
+    render_parts(alert, &alert.evidence, rule, &message(alert, rule), raw_topic, out);
+}
+
+/// As [`render`], in at most `max_bytes`: what is too much loses evidence, the last first, and then the end of its
+/// message. Only where even that is not enough it is longer.
+pub fn render_within(alert: &Alert, rule: &Rule, raw_topic: &str, max_bytes: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut message = message(alert, rule);
+    let mut evidence = &alert.evidence[..];
+    loop {
+        render_parts(alert, evidence, rule, &message, raw_topic, out);
+        let excess = (out.len() - start).saturating_sub(max_bytes);
+        if excess == 0 || evidence.is_empty() && message.is_empty() {
+            return;
+        }
+        out.truncate(start);
+        if evidence.is_empty() {
+            message.truncate(message.floor_char_boundary(message.len().saturating_sub(excess)));
+        } else {
+            evidence = &evidence[..kept(evidence, raw_topic, excess)];
+        }
+    }
+}
+
+/// How many of these stay when the last ones are taken away until `excess` bytes are.
+fn kept(evidence: &[Evidence], raw_topic: &str, excess: usize) -> usize {
+    let (mut keep, mut gone) = (evidence.len(), Vec::new());
+    while keep > 0 && gone.len() < excess {
+        keep -= 1;
+        render_evidence(&evidence[keep], raw_topic, &mut gone);
+    }
+    keep
+}
+
+/// What one event of the evidence takes in an alert beside its user, at most.
+#[must_use]
+pub fn evidence_bytes(raw_topic: &str) -> usize {
+    let widest = Evidence {
+        partition: PartitionId(u32::MAX),
+        offset: i64::MIN,
+        user_id: Some("".into()),
+        timestamp: TimestampMs(i64::MIN),
+    };
+    let mut rendered = Vec::new();
+    render_evidence(&widest, raw_topic, &mut rendered);
+    // and the comma
+    rendered.len() + 1
+}
+
+fn render_parts(
+    alert: &Alert,
+    evidence: &[Evidence],
+    rule: &Rule,
+    message: &str,
+    raw_topic: &str,
+    out: &mut Vec<u8>,
+) {
     let Alert { service, count, window_start, window_end, first_event_at, last_event_at, .. } = alert;
     out.extend_from_slice(b"{\"id\":");
     string(out, &format!("{}/{service}/{window_start}", rule.name));
@@ -69,7 +126,7 @@ pub fn render(alert: &Alert, rule: &Rule, raw_topic: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"service\":");
     string(out, service);
     out.extend_from_slice(b",\"message\":");
-    string(out, &message(alert, rule));
+    string(out, message);
     print(
         out,
         format_args!(
@@ -78,7 +135,7 @@ pub fn render(alert: &Alert, rule: &Rule, raw_topic: &str, out: &mut Vec<u8>) {
             rule.threshold,
         ),
     );
-    for (index, evidence) in alert.evidence.iter().enumerate() {
+    for (index, evidence) in evidence.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -130,7 +187,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::PartitionId;
 
     fn alert(service: &str) -> Alert {
         Alert {
@@ -177,6 +233,36 @@ mod tests {
             r#""user_id":null,"timestamp":1760000041300}]}"#,
         );
         assert_eq!(rendered(&alert("checkout"), &Rule::default()), expected);
+    }
+
+    #[test]
+    fn an_alert_that_is_too_large_loses_evidence_first_and_then_the_end_of_its_message() {
+        let (alert, rule) = (alert("checkout"), Rule::default());
+        let within = |max_bytes| {
+            let mut out = b"before".to_vec();
+            render_within(&alert, &rule, "raw-events", max_bytes, &mut out);
+            let value: serde_json::Value = serde_json::from_slice(&out[6..]).unwrap();
+            let message = value["message"].as_str().unwrap().to_owned();
+            (out.len() - 6, value["evidence"].as_array().unwrap().len(), message)
+        };
+        let whole = rendered(&alert, &rule).len();
+        let message = "High error rate: 73 errors in 60s";
+        assert_eq!(within(whole), (whole, 2, message.into()));
+        let (size, evidence, kept) = within(whole - 1);
+        assert_eq!((size <= whole - 1, evidence, kept.as_str()), (true, 1, message));
+        let (bare, evidence, _) = within(whole - 120);
+        assert_eq!((bare <= whole - 120, evidence), (true, 0));
+        let (size, _, kept) = within(bare - 10);
+        assert_eq!((size, kept.as_str()), (bare - 10, &message[..message.len() - 10]));
+        assert_eq!(within(0).2, "");
+    }
+
+    #[test]
+    fn what_evidence_takes_is_known_beforehand() {
+        let mut out = Vec::new();
+        let alert = alert("checkout");
+        render_evidence(&alert.evidence[0], "raw-events", &mut out);
+        assert!(evidence_bytes("raw-events") + "user-42".len() > out.len());
     }
 
     #[test]

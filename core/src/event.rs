@@ -77,11 +77,13 @@ pub enum Reason {
     ProcessingFailed,
     /// The enriched event does not fit the output topic.
     OutputTooLarge,
+    /// The output topic refuses the record for good: its timestamp, or that it has no key.
+    RefusedByTopic,
 }
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InvalidUtf8,
         Self::InvalidJson,
         Self::NotAnObject,
@@ -90,6 +92,7 @@ impl Reason {
         Self::InvalidField,
         Self::ProcessingFailed,
         Self::OutputTooLarge,
+        Self::RefusedByTopic,
     ];
 
     /// The name in headers and metrics.
@@ -104,6 +107,7 @@ impl Reason {
             Self::InvalidField => "invalid_field",
             Self::ProcessingFailed => "processing_failed",
             Self::OutputTooLarge => "output_too_large",
+            Self::RefusedByTopic => "refused_by_topic",
         }
     }
 }

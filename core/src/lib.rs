@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod bots;
+pub mod broker_clock;
 pub mod dead_letter;
 pub mod epoch;
 pub mod event;
@@ -15,8 +16,11 @@ pub mod leftover;
 pub mod mmdb_writer;
 pub mod partitioner;
 pub mod recovery;
+pub mod refused;
 pub mod rules;
 pub mod splice;
+pub mod topic_check;
+pub mod topic_limits;
 pub mod watch;
 pub mod watermark;
 pub mod window;

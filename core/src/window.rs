@@ -4,6 +4,7 @@
 //! [counted](Windows::count); at a cut the epoch is [sealed](Windows::seal): windows behind the watermark
 //! close, and everything that the epoch changed is handed over.
 
+mod evidence;
 mod frame;
 mod open;
 mod services;

@@ -214,6 +214,8 @@ impl Case {
             Refusal::PartitionsRemoved { before, now } => {
                 self.removed() && (*before, *now) == (self.before, 3)
             }
+            // all cases are of the same topics
+            Refusal::TopicReplaced { .. } => false,
             Refusal::StateMissing { epoch } => self.state_missing() && self.epoch() == Some(epoch.0),
             Refusal::StateAhead { committed, state } => {
                 let known = [self.store_epoch(), self.changelog.flatten()];

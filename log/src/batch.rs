@@ -85,6 +85,46 @@ impl RecordBatch {
     }
 }
 
+/// The input record that an output record comes of, packed into a number so that it can go with each record through
+/// the client and come back with its report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin(u64);
+
+impl Origin {
+    /// A record of our own: an alert, a change of the state.
+    pub const NONE: Self = Self(0);
+    const OFFSET_BITS: u32 = 48;
+
+    /// The record at `offset` of an input partition. What does not fit, such as the 65,535th partition, is nobody's.
+    #[must_use]
+    pub fn new(PartitionId(partition): PartitionId, offset: i64) -> Self {
+        match u64::try_from(offset) {
+            Ok(offset) if offset >> Self::OFFSET_BITS == 0 && partition < 0xFFFF => {
+                Self((u64::from(partition) + 1) << Self::OFFSET_BITS | offset)
+            }
+            _ => Self::NONE,
+        }
+    }
+
+    /// Partition and offset of the input record, if there is one.
+    #[must_use]
+    pub fn position(self) -> Option<(PartitionId, i64)> {
+        let partition = (self.0 >> Self::OFFSET_BITS).checked_sub(1)?;
+        let offset = self.0 & ((1 << Self::OFFSET_BITS) - 1);
+        Some((PartitionId(partition as u32), offset.cast_signed()))
+    }
+
+    /// As the client carries it.
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Back from the client.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
 /// One record to write.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputRecord {
@@ -100,6 +140,8 @@ pub struct OutputRecord {
     pub value: Option<Span>,
     /// Encoded headers, see [`Headers`]; empty if there are none.
     pub headers: Span,
+    /// The input record it comes of.
+    pub origin: Origin,
 }
 
 /// Records to write.
@@ -173,6 +215,18 @@ impl<'a> Iterator for HeaderIter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_survives_the_way_through_the_client_and_what_does_not_fit_is_nobodys() {
+        for (partition, offset) in [(0, 0), (11, 1), (0xFFFE, (1 << 48) - 1)] {
+            let origin = Origin::from_bits(Origin::new(PartitionId(partition), offset).to_bits());
+            assert_eq!(origin.position(), Some((PartitionId(partition), offset)));
+        }
+        for (partition, offset) in [(0xFFFF, 0), (0, 1 << 48), (0, -1)] {
+            assert_eq!(Origin::new(PartitionId(partition), offset), Origin::NONE);
+        }
+        assert_eq!(Origin::NONE.position(), None);
+    }
 
     #[test]
     fn headers_come_back_in_order_with_null_and_empty_values_told_apart() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_core::{NextOffset, PartitionId, TimestampMs, TopicId};
+use tidegate_core::{NextOffset, PartitionId, TimestampMs, TopicId, topic_limits::TopicLimits};
 
 use crate::{LogError, OutputBatch};
 
@@ -36,8 +36,10 @@ pub struct TopicFacts {
     pub id: Option<TopicId>,
     /// Number of partitions.
     pub partitions: u32,
-    /// Largest batch that the topic takes, `max.message.bytes`.
+    /// Largest batch that the topic takes, `max.message.bytes`, or that the client sends, whichever is less.
     pub max_message_bytes: usize,
+    /// What else it refuses for good.
+    pub limits: TopicLimits,
 }
 
 /// All five topics, indexed by [`Topic`].
@@ -119,6 +121,8 @@ pub struct ChangelogRecord<'a> {
     pub partition: u32,
     /// Offset of the record.
     pub offset: i64,
+    /// Its timestamp; the broker's clock where the topic takes that, see [`TopicLimits::appends_time`].
+    pub timestamp: TimestampMs,
     /// Key.
     pub key: &'a [u8],
     /// Value; `None` deletes the key.

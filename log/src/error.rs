@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use tidegate_core::{PartitionId, TimestampMs};
+
+use crate::Topic;
+
 /// An error of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -45,6 +49,9 @@ pub enum LogError {
         /// The client's words.
         cause: String,
     },
+    /// A topic refuses records for good: the same records would be refused again.
+    #[error("topic {} refuses a record for good: {}", .0.topic, .0.cause)]
+    Refused(Box<Refused>),
     /// The configuration cannot work with this build or this broker.
     #[error("{0}")]
     Misconfigured(String),
@@ -72,11 +79,31 @@ pub enum LogError {
     },
 }
 
+/// Records that a topic refused for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Name of the topic.
+    pub topic: String,
+    /// The broker's words.
+    pub cause: String,
+    /// The input records whose outputs were refused, and the topic that refused each; as many as are known.
+    pub records: Vec<(Topic, PartitionId, i64)>,
+    /// The broker's clock at this moment, if its words tell.
+    pub broker_now: Option<TimestampMs>,
+}
+
 impl LogError {
     /// Whether trying again later, without a change by a person, can help.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Broken { .. } | Self::NoSpace(_) | Self::Backlog(_))
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::Broken { .. }
+                | Self::Refused(_)
+                | Self::NoSpace(_)
+                | Self::Backlog(_)
+        )
     }
 
     /// The same error once more, for another who asks; of those that are rare only the words.

@@ -14,12 +14,12 @@ pub mod kafka;
 mod topics;
 
 pub use batch::{
-    HEADER_LENGTHS_BYTES, HeaderIter, Headers, OutputBatch, OutputRecord, RecordBatch, RecordMeta, Span,
-    push_header,
+    HEADER_LENGTHS_BYTES, HeaderIter, Headers, Origin, OutputBatch, OutputRecord, RecordBatch, RecordMeta,
+    Span, push_header,
 };
 pub use contract::{
     ChangelogRecord, CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Health, InputProgress, Log,
     OffsetRange, RecordReader, RecordRef, RecordSink, Topic, TopicFacts, TopicsFacts,
 };
-pub use error::LogError;
+pub use error::{LogError, Refused};
 pub use topics::{Applied, Drift, TopicSpec};

@@ -28,6 +28,8 @@ pub(crate) struct Found {
     /// `retention.ms`, -1 for ever.
     pub(crate) retention_ms: Option<i64>,
     pub(crate) cleanup_policy: Option<String>,
+    /// `message.timestamp.type`.
+    pub(crate) timestamp_type: Option<String>,
 }
 
 impl TopicSpec {
@@ -49,7 +51,18 @@ impl TopicSpec {
         if let Some(have) = found.cleanup_policy.filter(|have| have != want) {
             drifts.push(Drift::CleanupPolicy { want: want.to_owned(), have });
         }
+        if let (Some(want), Some(have)) = (self.timestamp_type(), found.timestamp_type)
+            && have != want
+        {
+            drifts.push(Drift::TimestampType { want: want.to_owned(), have });
+        }
         drifts
+    }
+
+    /// The state topic's records are dated by the broker: its clock is to be known, and not ours to be trusted. All
+    /// others keep the timestamps that they are written with.
+    pub(crate) fn timestamp_type(&self) -> Option<&'static str> {
+        self.compacted.then_some("LogAppendTime")
     }
 
     pub(crate) fn cleanup_policy(&self) -> &'static str {
@@ -95,6 +108,13 @@ pub enum Drift {
         /// As it is.
         have: String,
     },
+    /// `message.timestamp.type`.
+    TimestampType {
+        /// As it should be.
+        want: String,
+        /// As it is.
+        have: String,
+    },
 }
 
 impl Drift {
@@ -105,7 +125,10 @@ impl Drift {
     #[must_use]
     pub fn is_reconcilable(&self, spec: &TopicSpec) -> bool {
         match self {
-            Self::Missing | Self::Retention { .. } | Self::CleanupPolicy { .. } => true,
+            Self::Missing
+            | Self::Retention { .. }
+            | Self::CleanupPolicy { .. }
+            | Self::TimestampType { .. } => true,
             Self::Partitions { want, have } => want > have && !spec.compacted,
             Self::Replication { .. } => false,
         }
@@ -123,7 +146,7 @@ impl Drift {
         match self {
             Self::Missing | Self::Partitions { .. } => true,
             Self::CleanupPolicy { .. } => spec.compacted,
-            Self::Replication { .. } | Self::Retention { .. } => false,
+            Self::Replication { .. } | Self::Retention { .. } | Self::TimestampType { .. } => false,
         }
     }
 }
@@ -141,6 +164,9 @@ impl fmt::Display for Drift {
             }
             Self::CleanupPolicy { want, have } => {
                 write!(f, "has cleanup.policy = {have}, should have {want}")
+            }
+            Self::TimestampType { want, have } => {
+                write!(f, "has message.timestamp.type = {have}, should have {want}")
             }
         }
     }

@@ -6,12 +6,12 @@ use serde_json::json;
 use tidegate_config::{LogKind, Settings};
 use tidegate_core::geo::GeoDatabase;
 use tidegate_log::{
-    Drift, LogError, Topic, TopicSpec,
+    Drift, Log as _, LogError, Topic, TopicSpec,
     kafka::{KafkaConfig, KafkaLog, broker_facts, permissions, plan},
 };
 use tidegate_state::{StateDir, StateError};
 
-use super::{config_args, config_args::ConfigArgs};
+use super::{check_refusals::refusals, config_args, config_args::ConfigArgs};
 use crate::{exit, wiring};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,9 +110,10 @@ fn print(report: &Report, as_json: bool) {
 
 fn check_kafka(settings: &Settings, report: &mut Report) {
     let config = wiring::kafka_config(settings);
-    if let Err(error) = KafkaLog::new(config.clone()) {
-        return report.error("brokers", &error);
-    }
+    let log = match KafkaLog::new(config.clone()) {
+        Ok(log) => log,
+        Err(error) => return report.error("brokers", &error),
+    };
     let facts = match broker_facts(&config, TIMEOUT) {
         Ok(facts) => facts,
         Err(error) => return report.error("brokers", &error),
@@ -139,6 +140,7 @@ fn check_kafka(settings: &Settings, report: &mut Report) {
         Err(error) => return report.error("topics", &error),
     };
     check_topics(&drifts, report);
+    check_refusals(settings, &log, &drifts, report);
     let existing: Vec<_> = drifts
         .iter()
         .filter(|(_, drifts)| !drifts.contains(&Drift::Missing))
@@ -186,6 +188,25 @@ fn check_topics(drifts: &[(TopicSpec, Vec<Drift>)], report: &mut Report) {
             };
             report.add(verdict, &subject, format_args!("it {drift}{way_out}"));
         }
+    }
+}
+
+/// What the topics will refuse, once all of them are there.
+fn check_refusals(
+    settings: &Settings,
+    log: &KafkaLog,
+    drifts: &[(TopicSpec, Vec<Drift>)],
+    report: &mut Report,
+) {
+    match log.topics(TIMEOUT) {
+        Ok(facts) => {
+            for (subject, text) in refusals(settings, &facts, drifts) {
+                report.add(Verdict::Warning, subject, text);
+            }
+        }
+        // told before
+        Err(LogError::TopicsMissing(_)) => {}
+        Err(error) => report.add(Verdict::Warning, "what topics refuse", format_args!("not known: {error}")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line, one file a command.
 
 mod check;
+mod check_refusals;
 mod config;
 mod config_args;
 mod demo;

@@ -4,8 +4,10 @@
 
 mod backoff;
 mod budget;
+mod obstacle;
 mod policy;
 
 pub use backoff::Backoff;
 pub use budget::{BudgetExhausted, RestartBudget};
+pub use obstacle::Obstacle;
 pub use policy::{Failure, Part, Response, Rollback, respond};

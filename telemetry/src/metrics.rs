@@ -159,6 +159,11 @@ impl Metrics {
         self.0.checkpoint.get(0).committed(epoch);
     }
 
+    /// An epoch was committed, but not the work that is waited for: sets the last epoch alone.
+    pub fn epoch_without_progress(&self, epoch: Epoch) {
+        self.0.checkpoint.get(0).set_last(epoch);
+    }
+
     /// An epoch was empty and need not be committed: sets the age to zero.
     pub fn epoch_empty(&self) {
         self.0.checkpoint.get(0).set_current();

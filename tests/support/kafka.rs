@@ -297,7 +297,8 @@ fn record(message: &rdkafka::message::BorrowedMessage<'_>) -> Record {
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
         headers: headers.unwrap_or_default(),
-        timestamp: message.timestamp().to_millis().unwrap(),
+        // -1 is Kafka's word for none
+        timestamp: message.timestamp().to_millis().unwrap_or(-1),
     }
 }
 

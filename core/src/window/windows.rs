@@ -14,6 +14,7 @@ pub use hottest::OpenWindow;
 
 use super::{
     CountedEvent, EpochDelta, Evidence, OpenWindows, StateChange, WindowKey, WindowState,
+    evidence::EvidenceLimit,
     frame::{Frame, Run},
     services::{ServiceId, Services},
 };
@@ -28,8 +29,8 @@ use crate::{
 pub struct Windows {
     rules: Vec<RuleWindows>,
     services: Services,
-    /// Counted events that a window remembers.
-    evidence: usize,
+    /// What a window remembers of counted events.
+    evidence: EvidenceLimit,
     /// As of the last cut: what is late is decided against it.
     watermark: Option<TimestampMs>,
     /// Number of open windows, which are part of the shared number.
@@ -78,7 +79,7 @@ impl Windows {
             delta: EpochDelta::empty(rules.len()),
             rules,
             services: Services::default(),
-            evidence,
+            evidence: EvidenceLimit { events: evidence, ..EvidenceLimit::default() },
             watermark: None,
             len: 0,
             open,
@@ -104,11 +105,17 @@ impl Windows {
         self.watermark = watermark;
     }
 
+    /// Sets how much room a window has for what it remembers, so that its alert and its state fit their topics. For
+    /// recovery, before any event and any window.
+    pub fn limit_evidence(&mut self, bytes: usize, bytes_per_event: usize) {
+        self.evidence = EvidenceLimit { bytes, bytes_per_event, ..self.evidence };
+    }
+
     /// Puts a window back as the store has it; the limit on open windows does not apply.
     ///
     /// Returns false if it fits no rule any more, because the rule is gone or its length or slide is another
     /// one. Such a window is given up: its deletion is among the next cut's changes.
-    pub fn restore(&mut self, key: WindowKey, state: WindowState) -> bool {
+    pub fn restore(&mut self, key: WindowKey, mut state: WindowState) -> bool {
         let fits = |rule: &RuleWindows| {
             rule.name == key.rule
                 && rule.frame.length_ms == state.window_ms
@@ -118,6 +125,7 @@ impl Windows {
             self.given_up.insert(key);
             return false;
         };
+        state.evidence.truncate(self.evidence.fitting(&state.evidence));
         let id = self.services.get_or_insert(&key.service);
         let window = Window { state, stored: true, dirty: false };
         let former = self.rules[index].by_start.entry(key.start).or_default().insert(id, window);
@@ -302,13 +310,13 @@ impl Window {
 
     /// Whether the next event counted is evidence: the first ones are, and if a former configuration
     /// remembered fewer, later ones are not in their place.
-    fn takes_evidence(&self, evidence: usize) -> bool {
+    fn takes_evidence(&self, evidence: EvidenceLimit) -> bool {
         let remembered = self.state.evidence.len();
-        remembered < evidence && remembered as u64 == self.state.count
+        remembered < evidence.events && remembered as u64 == self.state.count
     }
 
     /// Whether `events` more change nothing but the count and the times.
-    fn takes_in_bulk(&self, events: usize, threshold: u64, evidence: usize) -> bool {
+    fn takes_in_bulk(&self, events: usize, threshold: u64, evidence: EvidenceLimit) -> bool {
         let cannot_cross = self.state.crossed || self.state.count + events as u64 <= threshold;
         cannot_cross && !self.takes_evidence(evidence)
     }
@@ -320,8 +328,8 @@ impl Window {
     }
 
     /// Counts one event; returns true if the threshold was passed by it.
-    fn count(&mut self, event: &CountedEvent<'_>, threshold: u64, evidence: usize) -> bool {
-        if self.takes_evidence(evidence) {
+    fn count(&mut self, event: &CountedEvent<'_>, threshold: u64, evidence: EvidenceLimit) -> bool {
+        if self.takes_evidence(evidence) && evidence.has_room(&self.state.evidence, event.user_id) {
             self.state.evidence.push(Evidence {
                 partition: event.partition,
                 offset: event.offset,

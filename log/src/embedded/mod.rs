@@ -24,7 +24,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tidegate_core::{NextOffset, TimestampMs};
+use tidegate_core::{NextOffset, TimestampMs, topic_limits::TopicLimits};
 
 pub use self::append::{NewRecord, Place};
 use self::{
@@ -253,6 +253,7 @@ impl Log for EmbeddedLog {
             id: None,
             partitions: view.topics.get(&name).map_or(0, |topic| topic.partitions),
             max_message_bytes: MAX_MESSAGE_BYTES,
+            limits: TopicLimits::default(),
             name,
         }))
     }
@@ -286,8 +287,9 @@ impl Log for EmbeddedLog {
             if let Some((slot, compacted, _)) = self.store.partition(name, partition) {
                 let mut cursor = Cursor::new(slot, compacted, start.0);
                 cursor.read(&self.store.0, range.end.0, usize::MAX, &mut |record| {
-                    let (offset, key, value) = (record.offset, record.key.unwrap_or_default(), record.value);
-                    each(ChangelogRecord { partition, offset, key, value });
+                    let (offset, timestamp, value) = (record.offset, record.timestamp, record.value);
+                    let key = record.key.unwrap_or_default();
+                    each(ChangelogRecord { partition, offset, timestamp, key, value });
                 })?;
             }
             reached.push(range.end);

@@ -26,6 +26,7 @@ fn drifts(view: &View, spec: &TopicSpec) -> Vec<Drift> {
         replication_factor: None,
         retention_ms: Some(row.retention_ms.unwrap_or(-1)),
         cleanup_policy: Some(cleanup_policy(row.compacted).to_owned()),
+        timestamp_type: None,
     })
 }
 

@@ -19,6 +19,8 @@ use rdkafka::{
     error::{KafkaResult, RDKafkaErrorCode as Code},
 };
 
+use tidegate_core::topic_limits::TopicLimits;
+
 use super::{
     config::KafkaConfig,
     end_in_background,
@@ -71,6 +73,7 @@ fn compare(spec: &TopicSpec, replicas: &[usize], configs: &Configs) -> Vec<Drift
         replication_factor: Some(replicas.iter().min().map_or(0, |replicas| *replicas as u32)),
         retention_ms: value("retention.ms").map(|have| have.parse().unwrap_or(-1)),
         cleanup_policy: value("cleanup.policy").cloned(),
+        timestamp_type: value("message.timestamp.type").cloned(),
     })
 }
 
@@ -131,6 +134,9 @@ fn reconcile(
             if spec.compacted {
                 topic = topic.set("segment.bytes", COMPACTED_SEGMENT_BYTES);
             }
+            if let Some(kind) = spec.timestamp_type() {
+                topic = topic.set("message.timestamp.type", kind);
+            }
             topic_outcome("creating a topic", block_on(admin.create_topics([&topic], &options)))
         }
         Drift::Partitions { want, .. } => {
@@ -142,6 +148,9 @@ fn reconcile(
         }
         Drift::CleanupPolicy { want, .. } => {
             native::set_topic_config(admin, &spec.name, &[("cleanup.policy", want)], timeout)
+        }
+        Drift::TimestampType { want, .. } => {
+            native::set_topic_config(admin, &spec.name, &[("message.timestamp.type", want)], timeout)
         }
         Drift::Replication { .. } => Ok(()),
     }
@@ -231,8 +240,37 @@ pub fn permissions(
     Ok(found.into_iter().map(public).collect())
 }
 
-/// `max.message.bytes` of the five topics.
-pub(super) fn max_message_bytes(config: &KafkaConfig, timeout: Duration) -> Result<[usize; 5], LogError> {
+/// What a topic takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) max_message_bytes: usize,
+    pub(super) others: TopicLimits,
+    /// They are not a guess.
+    pub(super) are_known: bool,
+}
+
+impl Limits {
+    fn of(entries: &BTreeMap<String, String>) -> Option<Self> {
+        let number = |name: &str| entries.get(name)?.parse::<i64>().ok();
+        // brokers before 3.6 have one limit for both sides
+        let either = "message.timestamp.difference.max.ms";
+        let limit = |name| number(name).or_else(|| number(either)).filter(|limit| *limit < i64::MAX);
+        let is = |name: &str, value: &str| entries.get(name).is_some_and(|have| have.contains(value));
+        Some(Self {
+            max_message_bytes: entries.get("max.message.bytes")?.parse().ok()?,
+            others: TopicLimits {
+                needs_key: is("cleanup.policy", "compact"),
+                oldest_ms: limit("message.timestamp.before.max.ms"),
+                newest_ms: limit("message.timestamp.after.max.ms"),
+                appends_time: is("message.timestamp.type", "LogAppendTime"),
+            },
+            are_known: true,
+        })
+    }
+}
+
+/// What the five topics take.
+pub(super) fn limits(config: &KafkaConfig, timeout: Duration) -> Result<[Limits; 5], LogError> {
     // Kafka's default, for a user who may write to the topic but not look at its configuration
     const DEFAULT: usize = 1_048_588;
     let admin = admin(config)?;
@@ -242,15 +280,15 @@ pub(super) fn max_message_bytes(config: &KafkaConfig, timeout: Duration) -> Resu
             tracing::warn!(
                 cause,
                 default = DEFAULT,
-                "max.message.bytes of the topics is not known, taking the default"
+                "the limits of the topics are not known, taking the default of max.message.bytes"
             );
             Configs::new()
         }
         other => other?,
     };
     end_in_background(admin);
-    let limit = |topic: Topic| configs.get(config.topic(topic))?.get("max.message.bytes")?.parse().ok();
-    Ok(Topic::ALL.map(|topic| limit(topic).unwrap_or(DEFAULT)))
+    let guess = Limits { max_message_bytes: DEFAULT, others: TopicLimits::default(), are_known: false };
+    Ok(Topic::ALL.map(|topic| configs.get(config.topic(topic)).and_then(Limits::of).unwrap_or(guess)))
 }
 
 /// Configuration of topics; those that do not exist are left out.

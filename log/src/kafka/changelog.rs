@@ -71,8 +71,9 @@ impl RecordSink for Sink<'_> {
             self.end_of_partition(record.partition, self.ranges[index].end);
             return;
         }
-        let (offset, key, value) = (record.offset, record.key.unwrap_or_default(), record.value);
-        (self.each)(ChangelogRecord { partition, offset, key, value });
+        let RecordRef { offset, timestamp, value, .. } = record;
+        let key = record.key.unwrap_or_default();
+        (self.each)(ChangelogRecord { partition, offset, timestamp, key, value });
         self.positions[index] = NextOffset(record.offset + 1);
     }
 

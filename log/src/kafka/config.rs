@@ -71,6 +71,11 @@ impl KafkaConfig {
         &self.topics[topic as usize]
     }
 
+    /// What the user set as the largest record that the client sends.
+    pub(super) fn message_max_bytes(&self) -> Option<usize> {
+        self.properties.get("message.max.bytes")?.parse().ok()
+    }
+
     /// Refuses what cannot work, before anything is connected.
     pub(super) fn check(&self) -> Result<(), LogError> {
         for (name, value) in &self.properties {
@@ -167,7 +172,8 @@ impl KafkaConfig {
     }
 
     /// The transactional writer.
-    pub(super) fn writer(&self, topics: &TopicsFacts) -> ClientConfig {
+    /// `most_batch_bytes` is what topics were seen to take.
+    pub(super) fn writer(&self, topics: &TopicsFacts, most_batch_bytes: usize) -> ClientConfig {
         let outputs = &topics[Topic::Processed as usize..];
         let smallest = outputs.iter().map(|topic| topic.max_message_bytes).min().unwrap_or(1_000_000);
         let largest = outputs.iter().map(|topic| topic.max_message_bytes).max().unwrap_or(1_000_000);
@@ -178,10 +184,14 @@ impl KafkaConfig {
             ("batch.num.messages", "10000"),
             // the queue's length is what a commit has to wait for
             ("queue.buffering.max.messages", "50000"),
-            ("batch.size", &smallest.clamp(1_000, 1_000_000).to_string()),
             ("message.max.bytes", &largest.clamp(1_000_000, 1_000_000_000).to_string()),
         ]);
+        // a batch larger than a topic takes would be refused whole
+        let wanted =
+            self.properties.get("batch.size").and_then(|size| size.parse().ok()).unwrap_or(1_000_000);
+        let batch = smallest.min(most_batch_bytes).clamp(1_000, 1_000_000_000).min(wanted);
         config
+            .set("batch.size", batch.to_string())
             .set("transactional.id", &self.transactional_id)
             .set("enable.idempotence", "true")
             // reports as events, errors only: with none at all a flush waits in steps of 10 ms

@@ -14,11 +14,16 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
+    message::Message as _,
     producer::{DeliveryResult, ProducerContext},
 };
 use serde::Deserialize;
 
-use crate::Health;
+use super::{
+    native,
+    refused::{self, Undelivered},
+};
+use crate::{Health, Origin};
 
 /// A broker that owes an answer for this long does not answer: a fetch waits 50 ms at most, and a transaction's
 /// request takes milliseconds.
@@ -38,6 +43,8 @@ pub(super) struct ClientHealth {
     last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
     errors: AtomicU64,
     failed_deliveries: AtomicU64,
+    /// Reports of records that were refused for good, since they were last taken.
+    refused: Mutex<Vec<Undelivered>>,
 }
 
 impl ClientHealth {
@@ -48,6 +55,7 @@ impl ClientHealth {
             last_error: Mutex::new(None),
             errors: AtomicU64::new(0),
             failed_deliveries: AtomicU64::new(0),
+            refused: Mutex::default(),
         }
     }
 
@@ -67,6 +75,11 @@ impl ClientHealth {
     /// Records that the broker did not take.
     pub(super) fn failed_deliveries(&self) -> u64 {
         self.failed_deliveries.load(Ordering::Relaxed)
+    }
+
+    /// Reports of records that were refused for good, since this was last asked.
+    pub(super) fn take_refused(&self) -> Vec<Undelivered> {
+        std::mem::take(&mut lock(&self.refused))
     }
 
     /// The last error, until the connection was seen to be well again.
@@ -165,17 +178,33 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {}
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = ();
+    /// The record's [`Origin`].
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let Err((error, _)) = result else { return };
+    fn delivery(&self, result: &DeliveryResult<'_>, origin: usize) {
+        let Err((error, message)) = result else { return };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         // an abort, or the end of the client, throws away what was queued
         if matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
             return;
         }
-        self.0.failed_deliveries.fetch_add(1, Ordering::Relaxed);
+        // before the count, which makes the writer look
+        if refused::is_for_good(code) {
+            let mut reports = lock(&self.0.refused);
+            if reports.len() < refused::MAX_REPORTS {
+                reports.push(Undelivered {
+                    topic: message.topic().to_owned(),
+                    partition: message.partition(),
+                    code,
+                    origin: Origin::from_bits(origin as u64),
+                    has_key: message.key_len() > 0 || message.key().is_some(),
+                    size_bytes: message.key_len() + message.payload_len(),
+                    words: native::refusal_words(message).unwrap_or_default(),
+                });
+            }
+        }
         self.0.note(code, &code.to_string());
+        self.0.failed_deliveries.fetch_add(1, Ordering::Relaxed);
     }
 }
 

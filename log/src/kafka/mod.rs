@@ -14,6 +14,7 @@ mod native;
 mod plain;
 mod range;
 mod reader;
+mod refused;
 mod takeover;
 mod writer;
 
@@ -33,16 +34,18 @@ use rdkafka::{
 };
 use tidegate_core::NextOffset;
 
+use self::{
+    admin::Limits,
+    failure::{classify, code, is_missing},
+    health::{Clients, Context},
+    reader::KafkaReader,
+    refused::Learnt,
+    writer::KafkaWriter,
+};
 pub use self::{
     admin::{BrokerFacts, Permission, apply, broker_facts, permissions, plan},
     config::KafkaConfig,
     plain::PlainProducer,
-};
-use self::{
-    failure::{classify, code, is_missing},
-    health::{Clients, Context},
-    reader::KafkaReader,
-    writer::KafkaWriter,
 };
 use crate::{
     ChangelogRecord, EpochWriter, Health, Log, LogError, OffsetRange, RecordReader, Topic, TopicFacts,
@@ -53,6 +56,8 @@ use crate::{
 pub struct KafkaLog {
     config: Arc<KafkaConfig>,
     clients: Clients,
+    /// Sizes that topics refused whose limits may not be asked for.
+    learnt: Arc<Learnt>,
     /// What the last inquiry of this object met; counts while no reader or writer knows better.
     inquiry: Mutex<Health>,
 }
@@ -70,6 +75,7 @@ impl KafkaLog {
         Ok(Self {
             config: Arc::new(config),
             clients: Clients::default(),
+            learnt: Arc::default(),
             inquiry: Mutex::new(Health::Connecting),
         })
     }
@@ -114,6 +120,12 @@ impl KafkaLog {
         })
     }
 
+    /// The largest record that a topic takes and the client sends.
+    fn size_limit(&self, topic: Topic, limits: &Limits) -> usize {
+        let learnt = if limits.are_known { usize::MAX } else { self.learnt.limit(topic) };
+        limits.max_message_bytes.min(learnt).min(self.config.message_max_bytes().unwrap_or(usize::MAX))
+    }
+
     fn partition_count(
         &self,
         consumer: &BaseConsumer<Context>,
@@ -131,7 +143,7 @@ impl Log for KafkaLog {
     fn topics(&self, timeout: Duration) -> Result<TopicsFacts, LogError> {
         // each client needs its own connection: they are opened at the same time
         let (described, limits) = thread::scope(|scope| {
-            let limits = scope.spawn(|| admin::max_message_bytes(&self.config, timeout));
+            let limits = scope.spawn(|| admin::limits(&self.config, timeout));
             let described = self.describe(timeout);
             let panicked =
                 || Err(LogError::Broken { what: "topic limits", cause: "the thread panicked".into() });
@@ -139,17 +151,20 @@ impl Log for KafkaLog {
         });
         let described = self.note(described)?;
         let limits = self.note(limits)?;
-        let mut limits = limits.into_iter();
-        Ok(described.map(|topic| TopicFacts {
-            name: topic.name,
-            id: topic.id,
-            partitions: topic.leaders.len() as u32,
-            max_message_bytes: limits.next().unwrap_or_default(),
+        Ok(Topic::ALL.map(|topic| {
+            let (described, limits) = (&described[topic as usize], &limits[topic as usize]);
+            TopicFacts {
+                name: described.name.clone(),
+                id: described.id,
+                partitions: described.leaders.len() as u32,
+                max_message_bytes: self.size_limit(topic, limits),
+                limits: limits.others,
+            }
         }))
     }
 
     fn writer(&self, topics: &TopicsFacts) -> Result<Box<dyn EpochWriter>, LogError> {
-        Ok(Box::new(KafkaWriter::new(&self.config, topics, &self.clients)?))
+        Ok(Box::new(KafkaWriter::new(&self.config, topics, &self.clients, &self.learnt)?))
     }
 
     fn reader(&self) -> Result<Box<dyn RecordReader>, LogError> {

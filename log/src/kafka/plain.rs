@@ -15,7 +15,7 @@ use super::{
     health::{Clients, Context},
     native::{Producer, Record},
 };
-use crate::{Headers, LogError};
+use crate::{Headers, LogError, Origin};
 
 /// A queue that has no room for so long belongs to a broker that is away.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -53,7 +53,8 @@ impl PlainProducer {
     ) -> Result<(), LogError> {
         self.check()?;
         let partition = partition.map_or(-1, |partition| partition as i32);
-        let record = Record { partition, timestamp: timestamp.0, key, value, headers: Headers(headers) };
+        let (headers, origin) = (Headers(headers), Origin::NONE);
+        let record = Record { partition, timestamp: timestamp.0, key, value, headers, origin };
         let since = Instant::now();
         loop {
             match self.producer.send(0, &record) {

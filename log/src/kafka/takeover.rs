@@ -33,7 +33,7 @@ use super::{
     range::{self, Isolation, Kept},
     writer::REQUEST_TIMEOUT,
 };
-use crate::{Headers, LogError, Topic, TopicsFacts};
+use crate::{Headers, LogError, Origin, Topic, TopicsFacts};
 
 const WHAT: &str = "taking over as the writer";
 /// How many milliseconds those that ask before the writer wait for the broker's answer, one after another. Rolling
@@ -53,7 +53,8 @@ const MAX_STEPS: usize = 12;
 /// which tells.
 pub(super) fn end_predecessor(config: &KafkaConfig, topics: &TopicsFacts) {
     for patience in ROLLBACK_TIMEOUTS_MS.map(Duration::from_millis) {
-        let usher = config.writer(topics).create_with_context::<_, BaseProducer<_>>(Context::unheard());
+        let usher =
+            config.writer(topics, usize::MAX).create_with_context::<_, BaseProducer<_>>(Context::unheard());
         let Ok(usher) = usher else { return };
         if bring_up(usher.client(), config.topic(Topic::Processed), REQUEST_TIMEOUT).is_err() {
             return;
@@ -337,6 +338,7 @@ impl Takeover<'_> {
                 key,
                 value: key,
                 headers: Headers(&[]),
+                origin: Origin::NONE,
             };
             self.send(self.topic(&output.topic)?, &record)?;
         }
@@ -364,6 +366,7 @@ impl Takeover<'_> {
                     key: key.as_deref(),
                     value: value.as_deref(),
                     headers: Headers(headers),
+                    origin: Origin::NONE,
                 };
                 self.send(topic, &record)?;
                 count += 1;

@@ -1,5 +1,7 @@
 //! The transactional writer: one epoch is one transaction.
 
+mod refusal;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -23,6 +25,7 @@ use super::{
     failure::{by_code, classify, is_missing},
     health::{ClientHealth, Clients, Context},
     native::{self, Described, Producer, Question, Record},
+    refused::Learnt,
     takeover::{Takeover, connect, end_predecessor},
 };
 use crate::{
@@ -41,6 +44,8 @@ const ABORT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// under way then, and can end the *next* transaction of the same producer instance: it lacks the defence of
 /// KIP-890. After a call that took this long the instance is replaced, which makes the broker refuse stragglers.
 const SLOW_END: Duration = Duration::from_millis(70);
+/// How long a flush waits before it looks whether a record was refused meanwhile.
+const FLUSH_STEP: Duration = Duration::from_millis(100);
 /// The broker's `offset.metadata.max.bytes`. A string a few times as long makes it close the connection.
 pub(super) const METADATA_MAX_BYTES: usize = 4096;
 
@@ -67,6 +72,7 @@ pub(super) struct KafkaWriter {
     errors_before: u64,
     /// Of these, records that were not delivered.
     failures_before: u64,
+    learnt: Arc<Learnt>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +92,13 @@ impl KafkaWriter {
         config: &Arc<KafkaConfig>,
         topics: &TopicsFacts,
         clients: &Clients,
+        learnt: &Arc<Learnt>,
     ) -> Result<Self, LogError> {
         let health = clients.add(false);
         let group = BaseConsumer::from_config_and_context(&config.group(), Context::unheard())
             .map_err(|error| classify("kafka client", &error))?;
         Ok(Self {
-            producer: producer(config, topics, &health)?,
+            producer: producer(config, topics, learnt, &health)?,
             config: Arc::clone(config),
             topics: topics.clone(),
             clients: clients.clone(),
@@ -105,13 +112,14 @@ impl KafkaWriter {
             is_troubled: false,
             errors_before: 0,
             failures_before: 0,
+            learnt: Arc::clone(learnt),
         })
     }
 
     /// A new instance with the same id. The old one ends in the background.
     fn replace_producer(&mut self) -> Result<(), LogError> {
         self.stage = Stage::Broken;
-        self.producer = producer(&self.config, &self.topics, &self.health)?;
+        self.producer = producer(&self.config, &self.topics, &self.learnt, &self.health)?;
         self.stage = Stage::New;
         Ok(())
     }
@@ -163,6 +171,7 @@ impl KafkaWriter {
         self.is_troubled = false;
         self.errors_before = self.health.errors();
         self.failures_before = self.health.failed_deliveries();
+        drop(self.health.take_refused());
         Ok(())
     }
 
@@ -199,6 +208,7 @@ impl KafkaWriter {
                     self.check_fatal("writing records")?;
                     thread::sleep(Duration::from_millis(1));
                 }
+                Err(Code::MessageSizeTooLarge) => return Err(self.too_large(topic, record)),
                 Err(code) => {
                     self.check_fatal("writing records")?;
                     return Err(by_code("writing records", code, code.to_string()));
@@ -219,7 +229,15 @@ impl KafkaWriter {
 
     /// A flush that returns in time says nothing about delivery: a fenced producer drops its queue.
     fn flush(&self, timeout: Duration) -> Result<(), LogError> {
-        let flushed = self.producer.flush(timeout);
+        let deadline = Instant::now() + timeout;
+        let flushed = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.producer.flush(left.min(FLUSH_STEP)) {
+                // behind a record that was refused nothing more is sent, so the queue never empties
+                Err(Code::OperationTimedOut) if left > FLUSH_STEP && !self.has_failed() => {}
+                flushed => break flushed,
+            }
+        };
         self.check_fatal("flushing")?;
         flushed.map_err(|code| {
             let last = self.health.last_error().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
@@ -274,10 +292,11 @@ impl KafkaWriter {
         let left = deadline.saturating_duration_since(began);
         // the answer comes while the records are written
         let question = self.ask_about_topics(left)?;
-        self.flush(left)?;
-        if self.health.failed_deliveries() > self.failures_before {
+        let flushed = self.flush(left);
+        if self.has_failed() {
             return Err(self.failed_delivery());
         }
+        flushed?;
         check_topics(&self.topics, &question.answer("checking the topics")?)?;
         self.learn_extent(deadline.saturating_duration_since(Instant::now()))?;
         let flushed = Instant::now();
@@ -302,12 +321,6 @@ impl KafkaWriter {
         let ends = native::ends(self.producer.client().client().native_ptr(), &asked, false, timeout)?;
         self.extent.learn(&written, &ends);
         Ok(())
-    }
-
-    fn failed_delivery(&self) -> LogError {
-        let (code, cause) =
-            self.health.last_error().unwrap_or((Code::Unknown, "records were not delivered".into()));
-        by_code("writing records", code, cause)
     }
 
     /// Sends the request that ends the transaction. From here on nothing may abort.
@@ -363,10 +376,11 @@ fn check_topics(known: &TopicsFacts, now: &[Described]) -> Result<(), LogError> 
 fn producer(
     config: &KafkaConfig,
     topics: &TopicsFacts,
+    learnt: &Learnt,
     health: &Arc<ClientHealth>,
 ) -> Result<Producer, LogError> {
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-    Producer::new(&config.writer(topics), Context(Arc::clone(health)), &names)
+    Producer::new(&config.writer(topics, learnt.batch()), Context(Arc::clone(health)), &names)
 }
 
 impl EpochWriter for KafkaWriter {
@@ -427,13 +441,14 @@ impl EpochWriter for KafkaWriter {
                     key: record.key.map(|span| batch.bytes(span)),
                     value: record.value.map(|span| batch.bytes(span)),
                     headers: Headers(batch.bytes(record.headers)),
+                    origin: record.origin,
                 };
                 self.extent.note(record.topic, record.partition);
                 self.send(record.topic as usize, &native)
             })
         });
         self.is_troubled |= appended.is_err();
-        appended
+        appended.map_err(|error| self.explain(error))
     }
 
     fn commit(&mut self, progress: &[InputProgress], deadline: Duration) -> CommitOutcome {
@@ -460,7 +475,9 @@ impl EpochWriter for KafkaWriter {
         self.stage = Stage::Broken;
         // without the flush some partitions may not be part of the transaction yet, and then the broker knows of
         // no transaction and the abort is fatal
-        self.flush(deadline.min(ABORT_FLUSH_TIMEOUT))?;
+        if !self.has_failed() {
+            self.flush(deadline.min(ABORT_FLUSH_TIMEOUT))?;
+        }
         let began = Instant::now();
         self.producer.client().abort_transaction(deadline).map_err(|error| classify("aborting", &error))?;
         self.is_stale |= began.elapsed() > SLOW_END;

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tidegate_core::{Epoch, NextOffset, PartitionId, TimestampMs};
 use tidegate_log::{
-    CommitOutcome, CommitPhases, EpochWriter, Headers, InputProgress, Log, LogError, OutputBatch,
+    CommitOutcome, CommitPhases, EpochWriter, Headers, InputProgress, Log, LogError, Origin, OutputBatch,
     OutputRecord, RecordReader, RecordRef, RecordSink, Span, Topic, TopicSpec,
     embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedStore},
     kafka::{KafkaConfig, KafkaLog, apply},
@@ -103,6 +103,7 @@ pub fn batch(topic: Topic, records: &[Seen]) -> OutputBatch {
             key,
             value,
             headers,
+            origin: Origin::NONE,
         });
     }
     batch

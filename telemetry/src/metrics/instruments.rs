@@ -90,8 +90,12 @@ pub(super) struct Checkpoint {
 
 impl Checkpoint {
     pub(super) fn committed(&self, epoch: Epoch) {
-        self.last_epoch.set(epoch.0 as f64);
+        self.set_last(epoch);
         self.set_current();
+    }
+
+    pub(super) fn set_last(&self, epoch: Epoch) {
+        self.last_epoch.set(epoch.0 as f64);
     }
 
     pub(super) fn set_current(&self) {

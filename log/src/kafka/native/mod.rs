@@ -21,7 +21,7 @@ use std::{
 pub(super) use self::{
     admin::set_topic_config,
     fetch::{FetchQueue, Fetched, committed},
-    produce::{Producer, Record},
+    produce::{Producer, Record, refusal_words},
     topics::{Described, Permissions, Question, ends, permissions},
 };
 use crate::LogError;

@@ -15,13 +15,14 @@ use rdkafka::{
     ClientConfig,
     bindings::{self as sys, rd_kafka_headers_t, rd_kafka_topic_t, rd_kafka_vtype_t as V},
     error::RDKafkaErrorCode as Code,
+    message::BorrowedMessage,
     producer::{BaseProducer, Producer as _, PurgeConfig},
     types::RDKafkaRespErr,
 };
 
-use super::{c_string, timeout_ms};
+use super::{c_string, text, timeout_ms};
 use crate::{
-    Headers, LogError,
+    Headers, LogError, Origin,
     kafka::{
         failure::{classify, code},
         health::Context,
@@ -38,6 +39,8 @@ pub(in crate::kafka) struct Record<'a> {
     pub(in crate::kafka) value: Option<&'a [u8]>,
     /// Encoded.
     pub(in crate::kafka) headers: Headers<'a>,
+    /// Comes back with the report, if the record is not delivered.
+    pub(in crate::kafka) origin: Origin,
 }
 
 /// How long the thread that serves a producer's events waits at a time. The wrapper's wait spins for its last
@@ -130,6 +133,9 @@ impl Producer {
                 V::RD_KAFKA_VTYPE_VALUE,
                 value,
                 value_len,
+                V::RD_KAFKA_VTYPE_OPAQUE,
+                // a number, not an address: never followed
+                ptr::without_provenance_mut::<c_void>(record.origin.to_bits() as usize),
                 V::RD_KAFKA_VTYPE_HEADERS,
                 headers,
                 V::RD_KAFKA_VTYPE_END,
@@ -154,6 +160,13 @@ impl Producer {
             code => Err(code),
         }
     }
+}
+
+/// What the broker said about a record that it refused.
+pub(in crate::kafka) fn refusal_words(message: &BorrowedMessage<'_>) -> Option<String> {
+    // SAFETY: the message is alive, and so are the words, which may be null, until it is given back
+    let words = unsafe { text(sys::rd_kafka_message_produce_errstr(message.ptr())) };
+    (!words.is_empty()).then_some(words)
 }
 
 fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
