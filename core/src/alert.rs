@@ -249,7 +249,7 @@ mod tests {
         let message = "High error rate: 73 errors in 60s";
         assert_eq!(within(whole), (whole, 2, message.into()));
         let (size, evidence, kept) = within(whole - 1);
-        assert_eq!((size <= whole - 1, evidence, kept.as_str()), (true, 1, message));
+        assert_eq!((size < whole, evidence, kept.as_str()), (true, 1, message));
         let (bare, evidence, _) = within(whole - 120);
         assert_eq!((bare <= whole - 120, evidence), (true, 0));
         let (size, _, kept) = within(bare - 10);

@@ -142,7 +142,7 @@ fn fingerprint(topics: &TopicsFacts) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_core::{PartitionId, TopicId};
+    use tidegate_core::{PartitionId, TopicId, topic_limits::TopicLimits};
 
     use super::*;
     use crate::TopicFacts;
@@ -153,6 +153,7 @@ mod tests {
             id: Some(TopicId(id)),
             partitions: 3,
             max_message_bytes: 1,
+            limits: TopicLimits::default(),
         })
     }
 

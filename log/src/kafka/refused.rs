@@ -188,6 +188,7 @@ mod tests {
     fn topics() -> TopicsFacts {
         let limits = TopicLimits { newest_ms: Some(3_600_000), ..TopicLimits::default() };
         ["raw", "processed", "alerts", "dead", "state"].map(|name| TopicFacts {
+            id: None,
             name: name.into(),
             partitions: 4,
             max_message_bytes: 1000,
