@@ -20,11 +20,14 @@ pub struct KafkaConfig {
     pub properties: BTreeMap<String, String>,
     /// Names of the topics, indexed by [`Topic`].
     pub topics: [String; 5],
-    /// The epoch that a record of the state topic says is committed, if it is such a record: key and value.
-    pub epoch_of: fn(Option<&[u8]>, Option<&[u8]>) -> Option<Epoch>,
+    /// Finds the epochs that the state topic says are committed.
+    pub epoch_of: EpochOf,
     /// What a person says of a transaction whose fate cannot be told: `true` takes it for committed.
     pub settle: Option<bool>,
 }
+
+/// The epoch that a record, key and value, of the state topic says is committed; `None` if it is another kind of record.
+pub type EpochOf = fn(Option<&[u8]>, Option<&[u8]>) -> Option<Epoch>;
 
 impl fmt::Debug for KafkaConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

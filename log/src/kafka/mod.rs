@@ -44,7 +44,7 @@ use self::{
 };
 pub use self::{
     admin::{BrokerFacts, Permission, apply, broker_facts, permissions, plan},
-    config::KafkaConfig,
+    config::{EpochOf, KafkaConfig},
     plain::PlainProducer,
 };
 use crate::{
