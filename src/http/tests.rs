@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod load;
+
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -211,7 +213,7 @@ async fn a_large_request_that_makes_progress_is_not_cut_off() {
 
 #[tokio::test]
 async fn a_request_that_never_ends_is_cut_off_and_its_place_given_to_the_next() {
-    let limits = Limits { connections: 1, silence: Duration::from_secs(1) };
+    let limits = Limits { connections: 1, silence: Duration::from_secs(1), ..Limits::default() };
     let server = Server::start(limits).await;
     let address = server.address;
     let cut_off = tokio::task::spawn_blocking(move || exchange(address, "GET /livez HTTP/1.1\r\nHost: loc"));

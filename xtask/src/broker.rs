@@ -30,16 +30,13 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts a broker with its data in `dir` and waits until it answers. `settings` are broker properties that
     /// are added to the usual ones, or replace them.
-    pub(crate) fn start(
-        dir: &Path,
-        port: Option<u16>,
-        settings: &[(String, String)],
-    ) -> Result<Self, Error> {
+    pub(crate) fn start(dir: &Path, port: Option<u16>, settings: &[(String, String)]) -> Result<Self, Error> {
         fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let port = port.map_or_else(free_port, wait_for_port)?;
         let in_docker = docker_answers();
-        let process = if in_docker { in_container(&dir, port, settings)? } else { in_java(&dir, port, settings)? };
+        let process =
+            if in_docker { in_container(&dir, port, settings)? } else { in_java(&dir, port, settings)? };
         let mut broker = Self { address: format!("127.0.0.1:{port}"), dir, process, in_docker };
         fs::write(broker.dir.join("broker.pid"), broker.process.id().to_string())?;
         broker.wait_until_it_answers(SocketAddr::from(([127, 0, 0, 1], port)))?;
