@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod bots;
+pub mod client_properties;
 pub mod dead_letter;
 pub mod epoch;
 pub mod event;

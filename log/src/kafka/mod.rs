@@ -10,6 +10,7 @@ mod config;
 mod failure;
 mod health;
 mod native;
+mod offline;
 mod plain;
 mod reader;
 mod writer;
@@ -33,6 +34,7 @@ use tidegate_core::NextOffset;
 pub use self::{
     admin::{BrokerFacts, Permission, apply, broker_facts, permissions, plan},
     config::KafkaConfig,
+    offline::objections,
     plain::PlainProducer,
 };
 use self::{
