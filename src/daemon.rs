@@ -18,12 +18,11 @@ use tidegate_state::StateDir;
 use tidegate_telemetry::{Journal, Metrics, Otlp, Status, logs};
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{broadcast, watch},
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{exit, http, http::HttpState, wiring};
+use crate::{exit, http, http::HttpState, signals::Signals, wiring};
 
 /// How long leftover threads of the runtime may take at the end; the system ends them anyway.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(500);
@@ -60,6 +59,7 @@ impl From<LogError> for Failure {
 pub(crate) fn run(settings: &Settings, config: String, until_end: bool) -> ExitCode {
     let mut logging = false;
     let result = block_on(async {
+        let signals = Some(Signals::listen().map_err(Failure::failed)?);
         let otlp = Otlp::new(&wiring::otlp_settings(settings)).map_err(Failure::configuration)?;
         logs::init(wiring::log_format(settings), "info", otlp.as_ref()).map_err(Failure::failed)?;
         logging = true;
@@ -70,7 +70,7 @@ pub(crate) fn run(settings: &Settings, config: String, until_end: bool) -> ExitC
             Some(store) => http::log_routes(settings, store),
             None => http::no_log_routes(),
         };
-        let options = Options { until_end, routes, config, otlp, ..Options::default() };
+        let options = Options { until_end, routes, config, otlp, signals, ..Options::default() };
         let daemon = Daemon::start(settings, state_dir, log, options).await?;
         tracing::info!(address = %daemon.address, "http server listening");
         daemon.ended(future::pending()).await
@@ -114,6 +114,8 @@ pub(crate) struct Options {
     pub(crate) config: String,
     /// Where telemetry goes.
     pub(crate) otlp: Option<Otlp>,
+    /// The signals, if they were taken over before the start.
+    pub(crate) signals: Option<Signals>,
     /// Where committed alerts are told of. Who subscribes before the start hears of all.
     pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
 }
@@ -126,6 +128,7 @@ impl Default for Options {
             routes: Router::new(),
             config: String::new(),
             otlp: None,
+            signals: None,
             alerts: broadcast::Sender::new(ALERTS_KEPT),
         }
     }
@@ -157,7 +160,8 @@ impl Daemon {
         log: Arc<dyn Log>,
         options: Options,
     ) -> Result<Self, Failure> {
-        let Options { until_end, any_port, routes, config, mut otlp, alerts } = options;
+        let Options { until_end, any_port, routes, config, mut otlp, signals, alerts } = options;
+        let signals = signals.map_or_else(Signals::listen, Ok).map_err(Failure::failed)?;
         let pipeline_settings =
             wiring::pipeline_settings(settings).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
         let metrics = Metrics::exported(&wiring::labels(settings), otlp.as_mut()).map_err(Failure::failed)?;
@@ -170,7 +174,6 @@ impl Daemon {
         let address = serve_http(settings.http_listen, any_port, state.clone(), routes).await?;
         let geo = load_geo(settings, &metrics).await;
 
-        let signals = Signals::listen().map_err(Failure::failed)?;
         let parts = Parts {
             log: Arc::clone(&log),
             state_dir,
@@ -290,25 +293,6 @@ async fn observe(log: Arc<dyn Log>, metrics: Metrics, state: HttpState, status: 
         });
         if let Health::Down(reason) = health {
             tracing::debug!(reason, "the broker does not answer");
-        }
-    }
-}
-
-/// The signals that ask for the end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

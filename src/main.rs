@@ -5,6 +5,8 @@ mod commands;
 mod daemon;
 mod exit;
 mod http;
+mod patterns;
+mod signals;
 mod traffic;
 mod wiring;
 

@@ -1,6 +1,6 @@
 //! From the configuration to what the parts take.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_actors::PipelineSettings;
 use tidegate_config::{LogFormat, LogKind, Settings, Start, Topic};
@@ -16,7 +16,7 @@ use tidegate_log::{
 };
 use tidegate_telemetry::{Labels, OtlpSettings, TraceNames, logs};
 
-use crate::{exit, http::Facts};
+use crate::{exit, http::Facts, patterns};
 
 /// Where the embedded log is, within the state directory.
 pub(crate) fn embedded_dir(settings: &Settings) -> PathBuf {
@@ -131,12 +131,7 @@ fn bot_filter(settings: &Settings) -> Result<Option<Arc<BotFilter>>, String> {
     }
     let mut patterns: Vec<Pattern> = match &filter.patterns_file {
         None => bots::embedded().into_iter().collect(),
-        Some(path) => {
-            let path = path.display();
-            let text = fs::read_to_string(path.to_string())
-                .map_err(|error| format!("filter.patterns_file: {path} cannot be read: {error}"))?;
-            bots::parse_patterns(&text).map_err(|error| format!("filter.patterns_file: {path}: {error}"))?
-        }
+        Some(path) => patterns::read(path).map_err(|wrong| wrong.join("\n"))?,
     };
     patterns.retain(|pattern| pattern.category.is_none_or(|category| filter.categories.contains(&category)));
     patterns.extend(filter.patterns.iter().map(|regex| Pattern { regex: regex.clone(), category: None }));

@@ -58,6 +58,37 @@ fn validate_prints_every_problem_with_line_and_column() {
 }
 
 #[test]
+fn validate_says_what_run_would_refuse_before_it_connects() {
+    let base = "kafka.bootstrap_servers = \"127.0.0.1:1\"\n";
+    for (more, args, part) in [
+        ("[kafka.properties]\n\"lingr.ms\" = 5", &[][..], "tidegate.toml:3:1"),
+        ("[kafka.properties]\n\"linger.ms\" = \"soon\"", &[], "linger.ms"),
+        ("[kafka.properties]\n\"max.in.flight\" = 100", &[], "max.in.flight"),
+        ("[kafka.properties]\n\"enable.gapless.guarantee\" = true", &[], "enable.gapless.guarantee"),
+        ("", &["--set", "kafka.properties.\"group.protocol\"=consumer"], "`group.protocol` cannot be set"),
+        ("", &["--set", "kafka.properties.'lingr.ms'=5"], "lingr.ms"),
+        ("[filter]\npatterns_file = \"none.txt\"", &[], "none.txt cannot be read"),
+        ("geo.database = \"${A:-x${B}}\"", &[], "a default cannot hold another"),
+    ] {
+        let found = validate(&format!("{base}{more}\n"), args);
+        assert!(found.code == Some(78) && found.stderr.contains(part), "{more} {args:?}: {found:?}");
+    }
+    if !cfg!(any(feature = "tls", feature = "tls-vendored")) {
+        let found = validate(base, &["--set", "kafka.properties.\"security.protocol\"=SSL"]);
+        assert!(found.code == Some(78) && found.stderr.contains("--features tls"), "{found:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let patterns = dir.path().join("patterns.txt");
+    fs::write(&patterns, "fine\n(\n*\n").unwrap();
+    let found = validate(&format!("{base}filter.patterns_file = {patterns:?}\n"), &["--json"]);
+    let answer: Value = serde_json::from_str(&found.stdout).unwrap();
+    let told: Vec<&str> =
+        answer["problems"].as_array().unwrap().iter().map(|p| p["message"].as_str().unwrap()).collect();
+    assert!(told.len() == 2 && told[0].contains("line 2") && told[1].contains("line 3"), "{told:?}");
+    assert_eq!(answer["problems"][0]["line"], 2);
+}
+
+#[test]
 fn every_command_refuses_a_bad_configuration_with_78_and_a_bad_command_line_with_64() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("tidegate.toml");

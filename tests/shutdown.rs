@@ -37,6 +37,24 @@ fn sigterm_in_full_flight_commits_and_exits_zero_and_the_next_run_goes_on_exactl
 }
 
 #[test]
+fn signals_that_ask_for_something_else_end_nothing_and_are_answered_in_the_log() {
+    let site = Site::embedded("signals", 2);
+    site.write_config();
+    assert_eq!(site.command(&["topics", "apply"]).code, Some(0));
+    let mut daemon = site.run();
+    for (name, word) in [("HUP", "the configuration is unchanged"), ("USR1", "SIGUSR1"), ("USR2", "SIGUSR2")]
+    {
+        for times in 1..=2 {
+            daemon.signal(name);
+            wait::until_true(word, || daemon.log().matches(word).count() == times);
+        }
+    }
+    daemon.assert_running();
+    assert!(daemon.is_ready());
+    daemon.stop();
+}
+
+#[test]
 fn a_second_signal_stops_at_once() {
     let site = Site::new("twice", 2).order_free().set("shutdown.grace", r#""10m""#).create();
     let start = wait::hours_ago(3);

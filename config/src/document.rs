@@ -188,12 +188,17 @@ impl Reader<'_> {
         let Some((key, value)) = set.split_once('=') else {
             return self.report(Some(origin), "no `=` in the override".into(), help());
         };
-        let key = key.trim();
-        let segments: Vec<&str> = key.split('.').map(str::trim).collect();
+        let Some(segments) = key_parts(key) else {
+            return self.report(
+                Some(origin),
+                "a quote in the key is not where a part begins or ends".into(),
+                help(),
+            );
+        };
         if segments.iter().any(|segment| segment.is_empty()) {
             return self.report(Some(origin), "a part of the key is empty".into(), help());
         }
-        let node = self.override_value(key, value, &origin);
+        let node = self.override_value(&segments.join("."), value, &origin);
         let mut root = std::mem::take(&mut self.document.root);
         insert(&mut root, &segments, &origin, node);
         self.document.root = root;
@@ -208,6 +213,33 @@ impl Reader<'_> {
             Ok(parsed) => self.text(origin.clone(), parsed.get_ref().as_str().unwrap_or(value), true),
             Err(_) => self.text(origin.clone(), value, true),
         }
+    }
+}
+
+/// The parts of a dotted key as TOML has it: a part in quotes may have dots in it. `None` if a quote is out of place.
+fn key_parts(key: &str) -> Option<Vec<&str>> {
+    let mut parts = Vec::new();
+    let mut rest = key.trim();
+    loop {
+        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''));
+        let (part, after) = match quote {
+            Some(quote) => {
+                let (part, after) = rest[1..].split_once(quote)?;
+                (part, after.trim_start())
+            }
+            None => {
+                let end = rest.find('.').unwrap_or(rest.len());
+                (rest[..end].trim_end(), &rest[end..])
+            }
+        };
+        if quote.is_none() && part.contains(['"', '\'']) {
+            return None;
+        }
+        parts.push(part);
+        if after.is_empty() {
+            return Some(parts);
+        }
+        rest = after.strip_prefix('.')?.trim_start();
     }
 }
 

@@ -38,11 +38,34 @@ pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Set
     resolve(source, env).map(Resolved::into_settings)
 }
 
+/// What somebody outside this crate has against settings that are right as far as can be told here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// Dotted path of the key.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
 /// As [`load`], in a form that can also be shown.
 ///
 /// # Errors
 /// As [`load`].
 pub fn resolve(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Resolved, Problems> {
+    resolve_with(source, env, &|_| Vec::new())
+}
+
+/// As [`resolve`]; settings that are right are shown to `object`, whose objections are problems like all others.
+///
+/// # Errors
+/// As [`load`].
+pub fn resolve_with(
+    source: &Source,
+    env: &dyn Fn(&str) -> Option<String>,
+    object: &dyn Fn(&Settings) -> Vec<Objection>,
+) -> Result<Resolved, Problems> {
     let mut document = document::read(source, env);
     let mut reports = std::mem::take(&mut document.reports);
     if !document.not_toml {
@@ -50,6 +73,9 @@ pub fn resolve(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<
         let settings = keys::read(&mut walk);
         checks::check(&settings, &mut walk);
         checks::unknown_keys(&mut walk);
+        if walk.reports.is_empty() && reports.is_empty() {
+            object(&settings).into_iter().for_each(|objection| walk.object(objection));
+        }
         reports.append(&mut walk.reports);
         if reports.is_empty() {
             return Ok(Resolved::new(settings, walk.notes));

@@ -3,29 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
+use tidegate_core::client_properties::refusal;
 
 use crate::{
     document::{Entry, Value},
     secret::{MASK, Secret, is_secret_name},
     walk::Walk,
 };
-
-/// Properties that are refused, and why. Aliases of librdkafka stand beside their names.
-pub(crate) const REFUSED: [(&[&str], &str); 13] = [
-    (&["bootstrap.servers", "metadata.broker.list"], "it is `kafka.bootstrap_servers`"),
-    (&["group.id"], "it is `kafka.group_id`"),
-    (&["transactional.id"], "it is `kafka.transactional_id`"),
-    (&["auto.offset.reset"], "the first start is `kafka.start`, and offsets are never reset later"),
-    (&["enable.auto.commit", "auto.commit.enable"], "offsets are committed with the epoch's transaction"),
-    (&["enable.auto.offset.store"], "offsets are committed with the epoch's transaction"),
-    (&["isolation.level"], "the input is read with `read_committed`"),
-    (&["enable.idempotence"], "transactions need it, so it is always on"),
-    (&["acks", "request.required.acks"], "transactions need `all`"),
-    (&["enable.partition.eof"], "the end of a partition tells when it is idle"),
-    (&["delivery.report.only.error"], "delivery errors decide whether an epoch is committed"),
-    (&["statistics.interval.ms"], "health and lag are read from the client's statistics"),
-    (&["allow.auto.create.topics"], "topics are created by `tidegate topics apply` alone"),
-];
 
 const MAX_NAME_BYTES: usize = 255;
 /// A PEM chain fits well.
@@ -45,7 +29,8 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> BTreeMap<String, Secret> {
     let mut properties = BTreeMap::new();
     let mut shown = Vec::new();
     for (name, entry) in walk.open_table("properties") {
-        if let Some((_, reason)) = REFUSED.iter().find(|(names, _)| names.contains(&name.as_str())) {
+        walk.note_place(format!("kafka.properties.{name}"), entry.key.clone());
+        if let Some(reason) = refusal(&name) {
             let message = format!("the property `{name}` cannot be set: {reason}");
             walk.report(Some(entry.key.clone()), message, None);
             continue;
@@ -92,16 +77,4 @@ fn value_of(name: &str, entry: &Entry) -> Result<Option<String>, &'static str> {
         return Err("it has a NUL character");
     }
     Ok(Some(value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_property_stands_there_once() {
-        let names: Vec<&str> = REFUSED.iter().flat_map(|(names, _)| names.iter().copied()).collect();
-        let unique: std::collections::BTreeSet<&str> = names.iter().copied().collect();
-        assert_eq!(names.len(), unique.len());
-    }
 }

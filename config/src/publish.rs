@@ -1,11 +1,11 @@
 //! The table of keys in print: the default file, the JSON Schema and the reference.
 
 use serde_json::{Value as Json, json};
+use tidegate_core::client_properties::REFUSED;
 
 use crate::{
     document::Document,
     keys,
-    properties::REFUSED,
     show::{at, toml_value},
     walk::{Default, KeyNote, Note, Walk},
 };

@@ -120,7 +120,10 @@ impl Source {
             Some(Origin::Override(index)) => {
                 let set = self.overrides.get(index).map_or("", String::as_str);
                 problem.file = format!("{OVERRIDE}{}", set.split('=').next().unwrap_or_default());
-                let is_secret = is_secret_name(set) || set.trim_start().starts_with("kafka.properties");
+                // a key may be written with quotes and white space
+                let key = set.split('=').next().unwrap_or_default();
+                let plain = key.replace(|c: char| c == '"' || c == '\'' || c.is_whitespace(), "");
+                let is_secret = is_secret_name(set) || plain.starts_with("kafka.properties");
                 let shown = if is_secret { MASK } else { self.written(&Origin::Override(index)) };
                 problem.text = shown.chars().take(SHOWN_AFTER).collect();
             }

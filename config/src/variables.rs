@@ -48,6 +48,8 @@ pub(crate) enum Unresolved {
     // without the text: it may be a part of a password that happens to hold a `${`
     #[error("`${{...}}` does not name a variable; write `$${{` for a plain `${{`")]
     BadName,
+    #[error("a default cannot hold another `${{`: it ends at the first `}}`")]
+    Nested,
     #[error("the environment variable `{0}` is not set")]
     Unset(String),
 }
@@ -61,6 +63,9 @@ fn value_of(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String
         && name.starts_with(|c: char| !c.is_ascii_digit());
     if !is_name {
         return Err(Unresolved::BadName);
+    }
+    if default.is_some_and(|default| default.contains("${")) {
+        return Err(Unresolved::Nested);
     }
     match (env(name), default) {
         (Some(value), None) => Ok(value),
@@ -96,6 +101,8 @@ mod tests {
         assert_eq!(replaced("${NONE}"), Err(Unresolved::Unset("NONE".into())));
         assert_eq!(replaced("${HOST"), Err(Unresolved::Unclosed));
         assert_eq!(replaced("${1X}"), Err(Unresolved::BadName));
+        assert_eq!(replaced("${NONE:-x${HOST}}"), Err(Unresolved::Nested));
+        assert_eq!(replaced("${HOST:-x$${HOST}}"), Err(Unresolved::Nested), "whatever the variable holds");
         assert_eq!(replaced("${}"), Err(Unresolved::BadName));
     }
 }

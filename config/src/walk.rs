@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value as Json;
 
 use crate::{
+    Objection,
     document::{Document, Entry, Node, Table, Value},
     kind::Kind,
     source::{Origin, Report},
@@ -243,6 +244,25 @@ impl<'a> Walk<'a> {
             let origin = paths.iter().find_map(|path| self.origins.get(*path)).cloned();
             self.report(origin, message, Some(help.to_owned()));
         }
+    }
+
+    /// Remembers where a key of an open table stands, for what is found wrong with it later.
+    pub(crate) fn note_place(&mut self, path: String, origin: Origin) {
+        self.origins.insert(path, origin);
+    }
+
+    /// Reports what was found outside this crate, at the key, or at the nearest table that was written.
+    pub(crate) fn object(&mut self, objection: Objection) {
+        let Objection { key, message, help } = objection;
+        let mut place = key.as_str();
+        let origin = loop {
+            match (self.origins.get(place), place.rsplit_once('.')) {
+                (Some(origin), _) => break Some(origin.clone()),
+                (None, Some((table, _))) => place = table,
+                (None, None) => break None,
+            }
+        };
+        self.report(origin, message, help);
     }
 
     /// Whether the key was written, even if its value was refused.

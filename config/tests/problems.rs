@@ -119,6 +119,10 @@ fn each_mistake_is_told_with_its_place_and_text() {
             "[kafka.properties]\nisolation.level = 'x'",
             "3:11 level | the property `isolation.level` cannot be set: the input is read with `read_committed`",
         ),
+        (
+            "[kafka.properties]\n'group.protocol' = 'consumer'",
+            "3:1 'group.protocol' | the property `group.protocol` cannot be set: nothing joins the group, partitions are assigned by hand",
+        ),
         ("geo.database = 'a", "2:18  | not TOML: invalid literal string, expected `'`"),
         ("geo = {}\ngeo = {}", "3:1 geo | not TOML: duplicate key"),
     ];

@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod bots;
 pub mod broker_clock;
+pub mod client_properties;
 pub mod dead_letter;
 pub mod epoch;
 pub mod event;

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use tidegate_config::{Problems, Resolved, Secret, Settings, Source};
+use tidegate_config::{Objection, Problems, Resolved, Secret, Settings, Source};
 
 use crate::exit;
 
@@ -30,9 +30,17 @@ impl ConfigArgs {
 
     /// The checked configuration in a form that can also be shown.
     pub(crate) fn resolve(&self) -> Result<Resolved, Problems> {
+        self.resolve_with(&|_| Vec::new())
+    }
+
+    /// The same, with what `object` has against it.
+    pub(crate) fn resolve_with(
+        &self,
+        object: &dyn Fn(&Settings) -> Vec<Objection>,
+    ) -> Result<Resolved, Problems> {
         let overrides = self.set.iter().map(|set| set.expose().to_owned()).collect();
         let source = Source::read(&self.config, overrides)?;
-        tidegate_config::resolve(&source, &|name| std::env::var(name).ok())
+        tidegate_config::resolve_with(&source, &|name| std::env::var(name).ok(), object)
     }
 }
 

@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
-use tidegate_config::{Problem, Problems};
+use tidegate_config::{LogKind, Objection, Problem, Problems, Settings};
+use tidegate_log::kafka;
+use tidegate_telemetry::Otlp;
 
 use super::config_args::{ConfigArgs, failed, print, report};
+use crate::{daemon, patterns, wiring};
 
 /// Arguments of `tidegate validate`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +23,7 @@ pub(crate) struct Args {
 /// Prints that the configuration is right, or everything that is wrong with it.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let name = args.config.config.display();
-    match (args.config.resolve(), args.json) {
+    match (args.config.resolve_with(&objections), args.json) {
         (Ok(_), false) => print(&format!("{name}: ok\n")),
         (Ok(_), true) => print(&format!("{:#}\n", json!({ "valid": true, "problems": [] }))),
         (Err(problems), false) => report(&problems),
@@ -29,6 +32,36 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             failed()
         }
     }
+}
+
+/// What `run` would refuse before it connects, beside what is wrong with the file itself.
+fn objections(settings: &Settings) -> Vec<Objection> {
+    let objection = |key: String, message: String| Objection { key, message, help: None };
+    let mut found = Vec::new();
+    if settings.log == LogKind::Kafka {
+        found.extend(kafka::objections(&wiring::kafka_config(settings)).into_iter().map(|(name, words)| {
+            let key = name.map_or("kafka.properties".into(), |name| format!("kafka.properties.{name}"));
+            objection(key, words)
+        }));
+    }
+    let file = settings.filter.patterns_file.as_deref().filter(|_| settings.filter.enabled);
+    match file.map(patterns::read) {
+        Some(Err(wrong)) => {
+            found.extend(wrong.into_iter().map(|words| objection("filter.patterns_file".into(), words)));
+        }
+        _ => {
+            if let Err(words) = wiring::pipeline_settings(settings) {
+                found.push(objection("filter.patterns".into(), words));
+            }
+        }
+    }
+    let exporter = daemon::block_on(async {
+        Otlp::new(&wiring::otlp_settings(settings)).map(drop).map_err(daemon::Failure::configuration)
+    });
+    if let Err(failure) = exporter {
+        found.push(objection("telemetry.otlp_endpoint".into(), failure.text));
+    }
+    found
 }
 
 fn as_json(problems: &Problems) -> Json {

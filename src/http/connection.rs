@@ -14,9 +14,10 @@ use axum::serve::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
 };
+
+use super::slots::{Slot, Slots};
 
 /// Bytes to receive within [`Limits::silence`] for a request to go on: about 100 KiB a second, so that the largest
 /// one may take three minutes.
@@ -25,8 +26,12 @@ const PROGRESS_BYTES: usize = 1 << 20;
 /// Limits of the server. Sizes of request lines and headers are limited by hyper.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Connections open at a time; more wait in the backlog of the operating system.
+    /// Connections open at a time, beside the reserve; when there are more, the one idle for longest is closed.
     pub(super) connections: usize,
+    /// More connections, for health and metrics alone, while all others are busy.
+    pub(super) reserve: usize,
+    /// Streams of events at a time, far fewer than connections: a stream is never idle.
+    pub(super) streams: usize,
     /// A connection on which the server could send nothing for this long is closed, unless the client makes
     /// [progress](PROGRESS_BYTES) with a large request. That covers a request that dribbles in, a client that does
     /// not read, and one that keeps an idle connection.
@@ -34,9 +39,10 @@ pub(super) struct Limits {
 }
 
 impl Default for Limits {
-    /// Ample for some scrapers, probes and people.
+    /// Ample for some scrapers, probes and people, and for many producers of events; well below the 1,024 files that a
+    /// process may have open by default.
     fn default() -> Self {
-        Self { connections: 128, silence: Duration::from_secs(10) }
+        Self { connections: 512, reserve: 64, streams: 64, silence: Duration::from_secs(10) }
     }
 }
 
@@ -44,13 +50,13 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(super) struct LimitedListener {
     listener: TcpListener,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
     silence: Duration,
 }
 
 impl LimitedListener {
     pub(super) fn new(listener: TcpListener, limits: Limits) -> Self {
-        Self { listener, slots: Arc::new(Semaphore::new(limits.connections)), silence: limits.silence }
+        Self { listener, slots: Arc::new(Slots::new(limits)), silence: limits.silence }
     }
 }
 
@@ -59,11 +65,10 @@ impl Listener for LimitedListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // the semaphore is never closed, so there always is a permit
-        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
+        let slot = Held { slot: self.slots.admit(), slots: Arc::clone(&self.slots) };
         let deadline = Box::pin(sleep(self.silence));
-        (Connection { stream, silence: self.silence, deadline, until_earned: 1, _slot: slot }, address)
+        (Connection { stream, silence: self.silence, deadline, until_earned: 1, slot }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -83,12 +88,33 @@ pub(super) struct Connection {
     deadline: Pin<Box<Sleep>>,
     /// Bytes to receive until the deadline moves.
     until_earned: usize,
-    _slot: Option<OwnedSemaphorePermit>,
+    slot: Held,
+}
+
+/// A place that is given back when the connection ends.
+#[derive(Debug)]
+struct Held {
+    slot: Arc<Slot>,
+    slots: Arc<Slots>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.slots.leave(&self.slot);
+    }
 }
 
 impl Connection {
-    /// Fails once the deadline has passed; otherwise arranges to be woken then.
+    /// Its place.
+    pub(super) fn slot(&self) -> Arc<Slot> {
+        Arc::clone(&self.slot.slot)
+    }
+
+    /// Fails once the deadline has passed or the place was given to another; otherwise arranges to be woken then.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.slot.slot.poll_evicted(cx) {
+            return Poll::Ready(io::ErrorKind::ConnectionAborted.into());
+        }
         ready!(self.deadline.as_mut().poll(cx));
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
@@ -96,6 +122,7 @@ impl Connection {
     fn move_deadline(&mut self, until_earned: usize) {
         self.deadline.as_mut().reset(Instant::now() + self.silence);
         self.until_earned = until_earned;
+        self.slot.slot.note_progress();
     }
 
     /// Counts what was received.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, uri::Authority},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header, uri::Authority},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -30,7 +30,7 @@ pub(super) fn guarded(router: Router, bound: SocketAddr) -> Router {
 }
 
 async fn guard(State(bound): State<SocketAddr>, request: Request, next: Next) -> Response {
-    let mut response = if !is_allowed(request.uri(), request.headers(), bound) {
+    let mut response = if !is_allowed(request.uri(), request.headers(), request.version(), bound) {
         let text = "unknown host name; use localhost or the address of `http.listen`";
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     } else if !request.method().is_safe() && is_foreign(request.headers()) {
@@ -46,14 +46,19 @@ async fn guard(State(bound): State<SocketAddr>, request: Request, next: Next) ->
 ///
 /// A web page can point a name of its own at 127.0.0.1 (DNS rebinding) and so read what listens there, but
 /// cannot make the browser send another name than its own. A server on a public address is known by names
-/// that it cannot know, and takes all.
-fn is_allowed(uri: &Uri, headers: &HeaderMap, bound: SocketAddr) -> bool {
+/// that it cannot know, and takes all. Old probes speak HTTP/1.0 and name no host, which no browser does.
+fn is_allowed(uri: &Uri, headers: &HeaderMap, version: Version, bound: SocketAddr) -> bool {
     if !bound.ip().is_loopback() {
         return true;
     }
     let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) if version <= Version::HTTP_10 => {
+            return uri.authority().is_none_or(|authority| is_local(authority, bound));
+        }
+        (Some(host), None) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
+        _ => return false,
+    };
     // a request line with a whole URL in it overrides the header, so both must be right
     [uri.authority(), host.as_ref()].into_iter().flatten().all(|authority| is_local(authority, bound))
         && host.is_some()

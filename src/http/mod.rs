@@ -4,6 +4,7 @@
 //! But for the input of an embedded log it only reads: values that the pipeline leaves behind in passing, and answers that
 //! it is asked for once a second at most. A slow, hostile or failing client costs the pipeline nothing.
 
+mod admission;
 mod api;
 mod connection;
 mod guard;
@@ -11,12 +12,14 @@ mod log_api;
 mod observed;
 mod page;
 mod routes;
+mod slots;
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use axum::Router;
 use tokio::{net::TcpListener, sync::watch};
 
+use admission::Peer;
 use connection::{LimitedListener, Limits};
 pub(crate) use log_api::{log_routes, no_log_routes};
 pub(crate) use observed::{Facts, HttpState};
@@ -46,7 +49,8 @@ async fn serve_with(
 ) -> io::Result<()> {
     let address = TcpListener::local_addr(&listener)?;
     warn_if_public(address);
-    let router = guard::guarded(routes::router(state, routes), address);
+    let router = guard::guarded(admission::admitted(routes::router(state, routes)), address);
+    let router = router.into_make_service_with_connect_info::<Peer>();
     let (stopping, mut stopped) = watch::channel(false);
     let server =
         axum::serve(LimitedListener::new(listener, limits), router).with_graceful_shutdown(async move {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod load;
+
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -140,12 +142,25 @@ async fn a_name_pointed_at_the_loopback_address_is_refused() {
         assert!(["421", "400"].contains(&status_code(&code)), "{host:?} {code}");
     }
     for request in [
-        "GET /livez HTTP/1.0\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "GET http://evil.example/livez HTTP/1.0\r\n\r\n",
+        "GET /livez HTTP/1.0\r\nHost: \r\n\r\n",
         "GET /livez HTTP/1.0\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
         "GET http://evil.example/livez HTTP/1.0\r\nHost: localhost\r\n\r\n",
     ] {
         assert_eq!(status_code(&server.raw(request.into()).await), "421", "{request}");
     }
+}
+
+#[tokio::test]
+async fn a_probe_that_speaks_http_1_0_needs_no_host() {
+    let server = Server::start(Limits::default()).await;
+    for path in ["/livez", "/metrics", "http://localhost/livez"] {
+        let response = server.raw(format!("GET {path} HTTP/1.0\r\n\r\n")).await;
+        assert_eq!(status_code(&response), "200", "{path} {response}");
+    }
+    let page = "POST /other HTTP/1.0\r\nOrigin: http://evil.example\r\n\r\n";
+    assert_eq!(status_code(&server.raw(page.into()).await), "403");
 }
 
 #[tokio::test]
@@ -211,7 +226,7 @@ async fn a_large_request_that_makes_progress_is_not_cut_off() {
 
 #[tokio::test]
 async fn a_request_that_never_ends_is_cut_off_and_its_place_given_to_the_next() {
-    let limits = Limits { connections: 1, silence: Duration::from_secs(1) };
+    let limits = Limits { connections: 1, silence: Duration::from_secs(1), ..Limits::default() };
     let server = Server::start(limits).await;
     let address = server.address;
     let cut_off = tokio::task::spawn_blocking(move || exchange(address, "GET /livez HTTP/1.1\r\nHost: loc"));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use rdkafka::ClientConfig;
-use tidegate_core::Epoch;
+use tidegate_core::{Epoch, client_properties::refusal};
 
 use crate::{LogError, Topic, TopicsFacts};
 
@@ -42,26 +42,6 @@ impl fmt::Debug for KafkaConfig {
     }
 }
 
-/// Properties that exactly-once depends on, or that have a key of their own in the configuration.
-const RESERVED: &[&str] = &[
-    "allow.auto.create.topics",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "delivery.report.only.error",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.gapless.guarantee",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "group.instance.id",
-    "group.protocol",
-    "isolation.level",
-    "metadata.broker.list",
-    "statistics.interval.ms",
-    "transactional.id",
-];
-
 /// Milliseconds a fetch waits at the broker while there is nothing to read. Data ends the wait at once, so
 /// this is no latency; it is the pace of an idle daemon's requests, and the time a seek may wait for the fetch
 /// under way.
@@ -81,21 +61,10 @@ impl KafkaConfig {
 
     /// Refuses what cannot work, before anything is connected.
     pub(super) fn check(&self) -> Result<(), LogError> {
-        for (name, value) in &self.properties {
-            if RESERVED.contains(&name.as_str()) {
-                return Err(LogError::Misconfigured(format!(
-                    "kafka.properties: `{name}` cannot be set: it is fixed by the way tidegate uses kafka, or has \
-                     a key of its own under [kafka]"
-                )));
-            }
-            if needs_tls(name, value) && !cfg!(any(feature = "tls", feature = "tls-vendored")) {
-                return Err(LogError::Misconfigured(format!(
-                    "kafka.properties: `{name}` needs TLS, which this build does not have; build with \
-                     `--features tls` (the system's OpenSSL) or `--features tls-vendored`"
-                )));
-            }
+        match self.properties.iter().find_map(|(name, value)| refuse(name, value)) {
+            Some(words) => Err(LogError::Misconfigured(format!("kafka.properties: {words}"))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// What all clients share. A user's property comes last and wins.
@@ -217,6 +186,20 @@ impl KafkaConfig {
     }
 }
 
+/// Why a property cannot be set.
+pub(super) fn refuse(name: &str, value: &str) -> Option<String> {
+    if let Some(reason) = refusal(name) {
+        return Some(format!("`{name}` cannot be set: {reason}"));
+    }
+    let lacks_tls = needs_tls(name, value) && !cfg!(any(feature = "tls", feature = "tls-vendored"));
+    lacks_tls.then(|| {
+        format!(
+            "`{name}` needs TLS, which this build does not have; build with `--features tls` (the system's OpenSSL) \
+             or `--features tls-vendored`"
+        )
+    })
+}
+
 /// Whether a property asks for what only OpenSSL can do. SASL/PLAIN without TLS can do without.
 fn needs_tls(name: &str, value: &str) -> bool {
     let value = value.to_ascii_lowercase();
@@ -228,20 +211,29 @@ fn needs_tls(name: &str, value: &str) -> bool {
 }
 
 #[cfg(test)]
+impl KafkaConfig {
+    /// Settings of a broker that is not there.
+    pub(super) fn sample(properties: &[(&str, &str)]) -> Self {
+        let property = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            bootstrap_servers: "localhost:1".into(),
+            group_id: "g".into(),
+            transactional_id: "t".into(),
+            properties: properties.iter().map(property).collect(),
+            topics: ["raw", "processed", "alerts", "dead", "state"].map(str::to_owned),
+            epoch_of: |_, _| None,
+            settle: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn config(name: &str, value: &str) -> KafkaConfig {
-        KafkaConfig {
-            bootstrap_servers: "localhost:1".into(),
-            group_id: "g".into(),
-            transactional_id: "t".into(),
-            properties: [(name.to_owned(), value.to_owned())].into(),
-            topics: ["raw", "processed", "alerts", "dead", "state"].map(str::to_owned),
-            epoch_of: |_, _| None,
-            settle: None,
-        }
+        KafkaConfig::sample(&[(name, value)])
     }
 
     #[test]

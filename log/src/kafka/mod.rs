@@ -11,6 +11,7 @@ mod extent;
 mod failure;
 mod health;
 mod native;
+mod offline;
 mod plain;
 mod range;
 mod reader;
@@ -45,6 +46,7 @@ use self::{
 pub use self::{
     admin::{BrokerFacts, Permission, apply, broker_facts, permissions, plan},
     config::{EpochOf, KafkaConfig},
+    offline::objections,
     plain::PlainProducer,
 };
 use crate::{

@@ -33,6 +33,7 @@ use super::fail;
 use crate::{
     daemon::{Daemon, Failure, Options, block_on},
     exit, http,
+    signals::Signals,
     traffic::{Generator, Plan, Sink},
     wiring,
 };
@@ -87,6 +88,7 @@ async fn demo(
     plan: Plan,
     seed: u64,
 ) -> Result<(), Failure> {
+    let signals = Some(Signals::listen().map_err(Failure::failed)?);
     let state_dir = home.lock(settings)?;
     let (log, store) = wiring::connect(settings)?;
     let Some(store) = store else {
@@ -95,7 +97,7 @@ async fn demo(
     store.apply(&wiring::topic_specs(settings), false)?;
 
     let routes = http::log_routes(settings, store.clone());
-    let options = Options { routes, config, any_port: true, ..Options::default() };
+    let options = Options { routes, config, any_port: true, signals, ..Options::default() };
     let alerts = options.alerts.subscribe();
     let daemon = Daemon::start(settings, state_dir, log, options).await?;
     let view = View {

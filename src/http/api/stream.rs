@@ -4,7 +4,8 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::{
     extract::State,
-    response::{Sse, sse::Event},
+    http::Extensions,
+    response::{Response, Sse, sse::Event},
 };
 use futures_util::stream::{Stream, unfold};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{WINDOWS, render};
 use crate::http::{
-    HttpState,
+    HttpState, admission,
     observed::{Observed, Seconds},
 };
 
@@ -22,15 +23,20 @@ use crate::http::{
 /// The events `status`, `topology`, `windows` and `dead-letters` carry each second what the paths of these names
 /// answer. `checkpoints` and `alerts` carry what is new since the last event of their kind on this connection, and at
 /// the beginning all that is remembered.
-#[utoipa::path(get, path = "/api/v1/stream", responses((status = 200, body = String, content_type = "text/event-stream")))]
+#[utoipa::path(get, path = "/api/v1/stream", responses(
+    (status = 200, body = String, content_type = "text/event-stream"),
+    (status = 503, body = String, content_type = "text/plain", description = "too many streams; again after Retry-After"),
+))]
 pub(super) async fn stream(
     State(state): State<HttpState>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    extensions: Extensions,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Response> {
+    let leave = admission::stream(&extensions)?;
     // a client that reads slowly holds this up and so misses seconds; nothing piles up for it
-    Sse::new(unfold(Client::new(state), async |mut client| {
+    Ok(Sse::new(unfold((Client::new(state), leave), async |(mut client, leave)| {
         let event = client.next().await?;
-        Some((Ok(event), client))
-    }))
+        Some((Ok(event), (client, leave)))
+    })))
 }
 
 /// What is the same for all clients in one second: names and data of events.
