@@ -45,9 +45,10 @@ pub(crate) fn sampled_producer(encoded: &[u8]) -> Option<TraceContext> {
 
 /// Begins the span of a batch, linked to its producers'.
 pub(crate) fn batch_span(traces: &Traces, batch: &RecordBatch) -> Span {
-    let Some(first) = batch.records.first().filter(|_| traces.is_on()) else { return Span::default() };
-    let first = Place { partition: batch.partition.0, offset: first.offset };
-    let mut span = traces.batch(first, batch.records.len());
+    if batch.records.is_empty() || !traces.is_on() {
+        return Span::default();
+    }
+    let mut span = traces.batch(batch.partition.0, batch.records.len());
     if span.is_kept() {
         let producers =
             batch.records.iter().filter_map(|record| sampled_producer(record.headers.of(&batch.arena)));
@@ -69,15 +70,15 @@ impl<'a> EventTraces<'a> {
         traces.is_on().then(|| Self { traces, batch: batch.clone(), spans_left: EVENT_SPANS })
     }
 
-    /// Rewrites the `traceparent` among a record's encoded headers, if it has one, to be a child of it.
+    /// Makes the span of a traced record and puts it into the `traceparent` among its encoded headers. Where no span is
+    /// made, the headers stay as they came and name the producer's.
     pub(crate) fn hand_on(&mut self, encoded: &mut [u8], place: Place) {
-        if encoded.is_empty() {
+        if encoded.is_empty() || self.spans_left == 0 {
             return;
         }
         let Some((headers, range)) = producer_headers(encoded) else { return };
-        let keep = headers.is_sampled() && self.spans_left > 0;
-        self.spans_left -= usize::from(keep);
-        let Some(child) = self.traces.event(&headers, place, &self.batch, keep) else { return };
+        let Some(child) = self.traces.event(&headers, place, &self.batch) else { return };
+        self.spans_left -= 1;
         let id = ProducerHeaders::SPAN_ID;
         encoded[range][id.clone()].copy_from_slice(&child.as_bytes()[id]);
     }

@@ -17,7 +17,7 @@ use tidegate_core::{
 };
 use tidegate_log::{Origin, OutputBatch, OutputRecord, Span, Topic, TopicFacts, TopicsFacts, push_header};
 use tidegate_state::{encode_key, encode_value};
-use tidegate_telemetry::{Metrics, Parent, Stage, Traces};
+use tidegate_telemetry::{AlertNames, Metrics, Parent, Stage, Traces};
 
 use crate::{
     clock::Clock,
@@ -157,12 +157,13 @@ impl WindowActorState {
             let key = Span::push(&mut alerts.arena, alert.service.as_bytes());
             let partitions = topics[Topic::Alerts as usize].partitions;
             let partition = partition_for_key(alert.service.as_bytes(), partitions);
-            let span = self.args.traces.alert(
-                &rule.name,
-                alert.phase.as_str(),
-                &alert.service,
-                self.origins.of(alert),
-            );
+            let names = AlertNames {
+                rule: &rule.name,
+                phase: alert.phase.as_str(),
+                service: &alert.service,
+                partition,
+            };
+            let span = self.args.traces.alert(names, self.origins.of(alert));
             let start = alerts.arena.len() as u32;
             if let Some(traceparent) = span.traceparent() {
                 push_header(&mut alerts.arena, b"traceparent", Some(traceparent.as_bytes()));

@@ -26,4 +26,6 @@ pub use metrics::Metrics;
 pub use otlp::{Dropped, Otlp, OtlpSettings};
 pub use stage::StageMeter;
 pub use status::{Phase, Status};
-pub use traces::{MAX_LINKS, Parent, Place, ProducerHeaders, Span, TraceContext, TraceNames, Traces};
+pub use traces::{
+    AlertNames, MAX_LINKS, Parent, Place, ProducerHeaders, Span, TraceContext, TraceNames, Traces,
+};

@@ -3,6 +3,8 @@
 //! With tracing off, and for all that is not sampled, a span is an empty handle, so that a stage need not ask. Names
 //! and attributes follow the OpenTelemetry conventions for messaging; what has none there begins with `tidegate`.
 
+mod producer;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -10,13 +12,11 @@ use std::{
 
 use opentelemetry::{
     Context, KeyValue,
-    propagation::{Extractor, TextMapPropagator as _},
     trace::{Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt as _, Tracer as _},
 };
-use opentelemetry_sdk::{
-    propagation::TraceContextPropagator,
-    trace::{IdGenerator as _, RandomIdGenerator, SdkTracer},
-};
+use opentelemetry_sdk::trace::SdkTracer;
+
+pub use producer::ProducerHeaders;
 
 use crate::CheckpointPhase;
 
@@ -67,6 +67,19 @@ pub struct Place {
     pub offset: i64,
 }
 
+/// What the span of an alert says about it.
+#[derive(Debug, Clone, Copy)]
+pub struct AlertNames<'a> {
+    /// Name of its rule.
+    pub rule: &'a str,
+    /// `crossed` or `closed`.
+    pub phase: &'static str,
+    /// The service it is about.
+    pub service: &'a str,
+    /// Partition of the topic of alerts that it goes to.
+    pub partition: u32,
+}
+
 impl Traces {
     /// Spans made by `tracer`.
     #[must_use]
@@ -89,52 +102,35 @@ impl Traces {
         Span(Some(Box::new(Open { span, traces: self.clone() })))
     }
 
-    /// Begins the span of a batch of `records` records, the first of them at `first`.
+    /// Begins the span of a batch of `records` records of one input partition.
     #[must_use]
-    pub fn batch(&self, first: Place, records: usize) -> Span {
+    pub fn batch(&self, partition: u32, records: usize) -> Span {
         self.start(&Context::new(), |names| {
             let name = format!("process {}", names.input);
             let count = KeyValue::new(BATCH_COUNT, records as i64);
             SpanBuilder::from_name(name)
                 .with_kind(SpanKind::Consumer)
-                .with_attributes(input_attributes(names, first).chain([count]))
+                .with_attributes(input_attributes(names, partition).chain([count]))
         })
     }
 
-    /// The `traceparent` to hand on with an event: of a child of its producer's span, which is recorded if `keep`
-    /// says so and the producer's is kept too. `None` if tracing is off or the producer's makes no sense.
+    /// Makes the span of an event whose producer keeps its own, as a child of that, and returns the `traceparent` to
+    /// hand on. `None` if no such span is kept: the event then hands on what it came with, since a span that nobody
+    /// exports would leave a hole in the trace.
     #[must_use]
-    pub fn event(
-        &self,
-        producer: &ProducerHeaders<'_>,
-        place: Place,
-        batch: &Parent,
-        keep: bool,
-    ) -> Option<String> {
-        let tracing = self.0.as_ref()?;
-        let producer = producer.context()?;
-        let span = if keep && producer.is_sampled() {
-            let mut span = self.start(&Context::new().with_remote_span_context(producer.clone()), |names| {
-                SpanBuilder::from_name(format!("process {}", names.input))
-                    .with_kind(SpanKind::Consumer)
-                    .with_attributes(input_attributes(&tracing.names, place))
-            });
-            batch.context().into_iter().for_each(|batch| span.link(batch));
-            span
-        } else {
-            Span::default()
-        };
-        let handed_on = span.context().unwrap_or_else(|| {
-            let id = RandomIdGenerator::default().new_span_id();
-            SpanContext::new(
-                producer.trace_id(),
-                id,
-                producer.trace_flags(),
-                false,
-                producer.trace_state().clone(),
-            )
+    pub fn event(&self, producer: &ProducerHeaders<'_>, place: Place, batch: &Parent) -> Option<String> {
+        if !self.is_on() || !producer.is_sampled() {
+            return None;
+        }
+        let parent = Context::new().with_remote_span_context(producer.context()?);
+        let mut span = self.start(&parent, |names| {
+            let offset = KeyValue::new(OFFSET, place.offset);
+            SpanBuilder::from_name(format!("process {}", names.input))
+                .with_kind(SpanKind::Consumer)
+                .with_attributes(input_attributes(names, place.partition).chain([offset]))
         });
-        Some(traceparent(&handed_on))
+        batch.context().into_iter().for_each(|batch| span.link(batch));
+        span.traceparent()
     }
 
     /// Begins the span of an epoch that was cut so long ago, linked to batches that it commits.
@@ -156,7 +152,7 @@ impl Traces {
 
     /// Begins the span of an alert, linked to the events that made it. With such it is always kept.
     #[must_use]
-    pub fn alert(&self, rule: &str, phase: &'static str, service: &str, origins: Vec<TraceContext>) -> Span {
+    pub fn alert(&self, alert: AlertNames<'_>, origins: Vec<TraceContext>) -> Span {
         self.start(&Context::new(), |names| {
             let links = origins.into_iter().map(opentelemetry::trace::Link::with_context).collect();
             SpanBuilder::from_name(format!("send {}", names.alerts))
@@ -167,23 +163,23 @@ impl Traces {
                     KeyValue::new(OPERATION, "send"),
                     KeyValue::new(OPERATION_TYPE, "send"),
                     KeyValue::new(DESTINATION, names.alerts.clone()),
-                    KeyValue::new("tidegate.rule", rule.to_owned()),
-                    KeyValue::new("tidegate.alert.phase", phase),
-                    KeyValue::new("tidegate.service", service.to_owned()),
+                    KeyValue::new(PARTITION, alert.partition.to_string()),
+                    KeyValue::new("tidegate.rule", alert.rule.to_owned()),
+                    KeyValue::new("tidegate.alert.phase", alert.phase),
+                    KeyValue::new("tidegate.service", alert.service.to_owned()),
                 ])
         })
     }
 }
 
-fn input_attributes(names: &TraceNames, place: Place) -> impl Iterator<Item = KeyValue> + use<> {
+fn input_attributes(names: &TraceNames, partition: u32) -> impl Iterator<Item = KeyValue> + use<> {
     [
         KeyValue::new(SYSTEM, names.system),
         KeyValue::new(OPERATION, "process"),
         KeyValue::new(OPERATION_TYPE, "process"),
         KeyValue::new(DESTINATION, names.input.clone()),
         KeyValue::new(GROUP, names.group.clone()),
-        KeyValue::new(PARTITION, place.partition.to_string()),
-        KeyValue::new(OFFSET, place.offset),
+        KeyValue::new(PARTITION, partition.to_string()),
     ]
     .into_iter()
 }
@@ -286,51 +282,6 @@ impl Parent {
     }
 }
 
-/// The headers in which a producer names its span.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ProducerHeaders<'a> {
-    /// `traceparent`.
-    pub traceparent: &'a str,
-    /// `tracestate`, or empty.
-    pub tracestate: &'a str,
-}
-
-impl ProducerHeaders<'_> {
-    /// Length of a `traceparent` of version 0, which all others begin with.
-    pub const LEN: usize = 55;
-    /// Where in it the span's id is.
-    pub const SPAN_ID: std::ops::Range<usize> = 36..52;
-
-    /// Whether the producer keeps its trace; asked before anything is parsed.
-    #[must_use]
-    pub fn is_sampled(&self) -> bool {
-        let flags = self.traceparent.as_bytes().get(54);
-        flags.is_some_and(|flags| char::from(*flags).to_digit(16).is_some_and(|flags| flags & 1 == 1))
-    }
-
-    /// The producer's span, if the headers make sense.
-    #[must_use]
-    pub fn context(&self) -> Option<TraceContext> {
-        let context = TraceContextPropagator::new().extract_with_context(&Context::new(), self);
-        let context = context.span().span_context().clone();
-        context.is_valid().then_some(context)
-    }
-}
-
-impl Extractor for ProducerHeaders<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        match key {
-            "traceparent" => Some(self.traceparent),
-            "tracestate" => Some(self.tracestate).filter(|state| !state.is_empty()),
-            _ => None,
-        }
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        vec!["traceparent", "tracestate"]
-    }
-}
-
 fn traceparent(context: &SpanContext) -> String {
     format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8() & 1)
 }
@@ -375,13 +326,16 @@ mod tests {
             crate::otlp::KeepLinked(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))));
         let provider =
             SdkTracerProvider::builder().with_span_processor(kept.clone()).with_sampler(sampler).build();
-        let names = TraceNames {
+        (Traces::new(provider.tracer("test"), names()), kept)
+    }
+
+    fn names() -> TraceNames {
+        TraceNames {
             system: "kafka",
             input: "raw-events".into(),
             group: "tidegate".into(),
             alerts: "alerts".into(),
-        };
-        (Traces::new(provider.tracer("test"), names), kept)
+        }
     }
 
     const PRODUCER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -397,9 +351,9 @@ mod tests {
     #[test]
     fn a_batch_that_is_not_kept_costs_its_stages_nothing_and_leaves_nothing() {
         let (traces, kept) = traces(0.0);
-        let batch = traces.batch(place(), 10);
+        let batch = traces.batch(3, 10);
         assert!(!batch.is_kept() && !batch.parent().child("filter").is_kept());
-        assert!(!Traces::default().batch(place(), 10).is_kept());
+        assert!(!Traces::default().batch(3, 10).is_kept());
         drop(batch);
         assert!(kept.0.lock().unwrap().is_empty());
     }
@@ -407,7 +361,7 @@ mod tests {
     #[test]
     fn stages_are_children_of_their_batch_and_phases_of_their_epoch() {
         let (traces, kept) = traces(1.0);
-        let batch = traces.batch(place(), 10);
+        let batch = traces.batch(3, 10);
         drop(batch.parent().child("filter"));
         let batch_id = batch.context().unwrap().span_id();
         let epoch = traces.epoch(7, 1, Duration::from_millis(10), &[batch.parent()]);
@@ -427,18 +381,20 @@ mod tests {
     }
 
     #[test]
-    fn an_event_hands_on_a_child_of_its_producers_span_which_is_kept_if_that_is() {
+    fn an_event_hands_on_a_kept_child_of_its_producers_span_or_nothing_of_its_own() {
         let (traces, kept) = traces(0.0);
-        let handed_on = traces.event(&headers(PRODUCER), place(), &Parent::default(), true).unwrap();
+        let handed_on = traces.event(&headers(PRODUCER), place(), &Parent::default()).unwrap();
         assert_eq!((&handed_on[..36], &handed_on[52..]), (&PRODUCER[..36], "-01"));
-        assert_ne!(handed_on[ProducerHeaders::SPAN_ID], PRODUCER[ProducerHeaders::SPAN_ID]);
         let unsampled = PRODUCER.replace("-01", "-00");
-        let other = traces.event(&headers(&unsampled), place(), &Parent::default(), true).unwrap();
-        assert!(other.ends_with("-00") && other[..36] == PRODUCER[..36] && other != unsampled);
+        assert_eq!(traces.event(&headers(&unsampled), place(), &Parent::default()), None);
         let spans = kept.0.lock().unwrap();
         assert_eq!(spans.len(), 1);
         assert_eq!(spans[0].parent_span_id.to_string(), PRODUCER[ProducerHeaders::SPAN_ID]);
         assert_eq!(spans[0].span_context.span_id().to_string(), handed_on[ProducerHeaders::SPAN_ID]);
+        // a sampler that keeps nothing, whatever the producer says
+        let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
+        let never = Traces::new(provider.tracer("test"), names());
+        assert_eq!(never.event(&headers(PRODUCER), place(), &Parent::default()), None);
     }
 
     #[test]
@@ -446,7 +402,7 @@ mod tests {
         let (traces, _) = traces(1.0);
         let zeros = "00-00000000000000000000000000000000-b7ad6b7169203331-01";
         for text in ["", "00", zeros, &PRODUCER[..50], &"ü".repeat(40), &PRODUCER.replace("00-", "ff-")] {
-            assert!(traces.event(&headers(text), place(), &Parent::default(), true).is_none(), "{text}");
+            assert!(traces.event(&headers(text), place(), &Parent::default()).is_none(), "{text}");
         }
     }
 
@@ -454,8 +410,9 @@ mod tests {
     fn an_alert_of_events_that_are_kept_is_kept_and_links_them() {
         let (traces, kept) = traces(0.0);
         let origin = headers(PRODUCER).context().unwrap();
-        drop(traces.alert("errors", "crossed", "checkout", vec![origin.clone()]));
-        assert!(!traces.alert("errors", "crossed", "checkout", Vec::new()).is_kept());
+        let names = AlertNames { rule: "errors", phase: "crossed", service: "checkout", partition: 2 };
+        drop(traces.alert(names, vec![origin.clone()]));
+        assert!(!traces.alert(names, Vec::new()).is_kept());
         let spans = kept.0.lock().unwrap();
         assert_eq!(spans[0].links[0].span_context.trace_id(), origin.trace_id());
         assert_eq!((spans.len(), spans[0].name.as_ref()), (1, "send alerts"));
