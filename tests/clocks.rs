@@ -11,7 +11,7 @@ const HOUR: i64 = 3_600_000;
 
 /// 60 errors of this very moment, in one window of a minute unless that ends just now.
 fn live_errors(now: i64) -> Vec<Input> {
-    (0..60).map(|n| event((n % 2) as i32, "error", "checkout", &format!("user-{n}"), now)).collect()
+    (0..60).map(|n| event(n % 2, "error", "checkout", &format!("user-{n}"), now)).collect()
 }
 
 fn run_off_by(site: &Site, offset_ms: i64) -> Daemon {

@@ -49,6 +49,7 @@ async fn admit(ConnectInfo(Peer(slot)): ConnectInfo<Peer>, request: Request, nex
 ///
 /// # Errors
 /// The answer, if there are too many streams.
+#[allow(clippy::result_large_err, reason = "the error is the answer, and made once a refused stream")]
 pub(super) fn stream(extensions: &Extensions) -> Result<Option<Streaming>, Response> {
     match extensions.get::<ConnectInfo<Peer>>() {
         Some(ConnectInfo(Peer(slot))) => match slot.stream() {
