@@ -3,58 +3,15 @@
 
 mod support;
 
-use std::{
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use support::{Collected, Harness, Kafka, Seen, batch, commit, dump, owner, positions, progress, retry};
+use support::{
+    Broker, Collected, Harness, Kafka, Seen, batch, commit, dump, owner, positions, progress, retry,
+};
 use tidegate_log::{CommitOutcome, EpochWriter, Health, LogError, RecordReader, Topic};
 
 /// A broker that was killed waits for its own old session before it opens its port again.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-struct Broker {
-    child: Child,
-    address: String,
-}
-
-impl Broker {
-    fn start(dir: &Path, port: Option<&str>) -> Self {
-        let mut command = match std::env::var_os("TIDEGATE_XTASK") {
-            Some(xtask) => Command::new(xtask),
-            None => {
-                let mut cargo = Command::new(env!("CARGO"));
-                cargo.args(["run", "--quiet", "--locked", "--package", "xtask", "--"]);
-                cargo
-            }
-        };
-        command.args(["kafka", "--with-stdin", "--dir"]).arg(dir);
-        if let Some(port) = port {
-            command.args(["--port", port]);
-        }
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        assert!(address.starts_with("127.0.0.1:"), "xtask could not start a broker");
-        Self { child, address: address.trim().to_owned() }
-    }
-
-    fn signal(&self, dir: &Path, signal: &str) {
-        let pid = std::fs::read_to_string(dir.join("broker.pid")).unwrap();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        // the end of its standard input stops it, and the broker with it
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
 
 fn wait_for(reader: &mut dyn RecordReader, what: &str, is_it: fn(&Health) -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -69,7 +26,7 @@ fn a_broker_that_stops_is_down_until_it_goes_on_and_an_epoch_that_its_death_inte
     // asks for the whole test setup before it starts a broker of its own
     support::address();
     let dir = tempfile::tempdir().unwrap();
-    let broker = Broker::start(dir.path(), None);
+    let broker = Broker::start(dir.path(), None, &[]);
     let kafka = Kafka::names("broker", broker.address.clone());
     kafka.create_topics();
     let log = kafka.log();
@@ -77,10 +34,10 @@ fn a_broker_that_stops_is_down_until_it_goes_on_and_an_epoch_that_its_death_inte
     reader.assign(&positions(&[0; 3])).unwrap();
     wait_for(reader.as_mut(), "up", |health| *health == Health::Up);
 
-    broker.signal(dir.path(), "-STOP");
+    Broker::signal(dir.path(), "-STOP");
     wait_for(reader.as_mut(), "down", |health| matches!(health, Health::Down(_)));
     assert!(matches!(log.health(), Health::Down(_)));
-    broker.signal(dir.path(), "-CONT");
+    Broker::signal(dir.path(), "-CONT");
     wait_for(reader.as_mut(), "up", |health| *health == Health::Up);
 
     let mut writer = owner(log.as_ref());
@@ -90,7 +47,7 @@ fn a_broker_that_stops_is_down_until_it_goes_on_and_an_epoch_that_its_death_inte
     // commit's answer and its markers may keep the group's offsets pending for ever (seen with Kafka 4.3.1)
     retry(|| writer.committed(3));
     writer.append(&batch(Topic::Processed, &[Seen::new(0, "lost")])).unwrap();
-    broker.signal(dir.path(), "-KILL");
+    Broker::signal(dir.path(), "-KILL");
     wait_for(reader.as_mut(), "down", |health| matches!(health, Health::Down(_)));
     let outcome = writer.commit(&progress(&[2; 3], "2"), Duration::from_secs(2));
     assert!(matches!(outcome, CommitOutcome::NotCommitted(LogError::Unavailable { .. })), "{outcome:?}");
@@ -98,7 +55,7 @@ fn a_broker_that_stops_is_down_until_it_goes_on_and_an_epoch_that_its_death_inte
 
     let port = broker.address.rsplit(':').next().unwrap().to_owned();
     drop(broker);
-    let _broker = Broker::start(dir.path(), Some(&port));
+    let _broker = Broker::start(dir.path(), Some(&port), &[]);
     wait_for(reader.as_mut(), "up", |health| *health == Health::Up);
     recover(writer.as_mut());
     assert_eq!(dump(&kafka, Topic::Processed).values(0), ["kept", "after"]);

@@ -5,10 +5,7 @@
 mod support;
 
 use std::{
-    io::{BufRead, BufReader},
     net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +18,9 @@ use rdkafka::{
     error::RDKafkaErrorCode,
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use support::{DEADLINE, Harness, Kafka, PARTITIONS, Seen, batch, commit, dump, owner, progress, retry};
+use support::{
+    Broker, DEADLINE, Harness, Kafka, PARTITIONS, Seen, batch, commit, dump, owner, progress, retry,
+};
 use tidegate_core::{
     Epoch,
     epoch::{EpochMark, TopicIds},
@@ -33,45 +32,6 @@ const DYING: u32 = 2;
 
 /// Partitions of the internal topics, which are created by hand to choose their leaders.
 const INTERNAL: [&str; 2] = ["transaction.state.log.num.partitions=1", "offsets.topic.num.partitions=2"];
-
-struct Broker {
-    child: Child,
-    address: String,
-}
-
-impl Broker {
-    fn start(dir: &Path, port: u16, settings: &[String]) -> Self {
-        let mut command = match std::env::var_os("TIDEGATE_XTASK") {
-            Some(xtask) => Command::new(xtask),
-            None => {
-                let mut cargo = Command::new(env!("CARGO"));
-                cargo.args(["run", "--quiet", "--locked", "--package", "xtask", "--"]);
-                cargo
-            }
-        };
-        command.args(["kafka", "--with-stdin", "--port", &port.to_string(), "--dir"]).arg(dir);
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        assert!(address.starts_with("127.0.0.1:"), "xtask could not start a broker");
-        Self { child, address: address.trim().to_owned() }
-    }
-
-    fn signal(dir: &Path, signal: &str) {
-        let pid = std::fs::read_to_string(dir.join("broker.pid")).unwrap();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -97,7 +57,7 @@ impl Cluster {
             INTERNAL[0].to_owned(),
             INTERNAL[1].to_owned(),
         ];
-        let first = Broker::start(&dir.path().join("1"), one, &settings);
+        let first = Broker::start(&dir.path().join("1"), Some(&one.to_string()), &settings);
         let mut cluster = Self { dir, ports, first, second: None };
         cluster.start_second();
         cluster.create("__transaction_state", &[1], &[("cleanup.policy", "compact")]);
@@ -121,7 +81,7 @@ impl Cluster {
             INTERNAL[0].to_owned(),
             INTERNAL[1].to_owned(),
         ];
-        self.second = Some(Broker::start(&self.second_dir(), two, &settings));
+        self.second = Some(Broker::start(&self.second_dir(), Some(&two.to_string()), &settings));
     }
 
     fn client(&self) -> ClientConfig {
@@ -173,21 +133,6 @@ impl Cluster {
         }
     }
 
-    fn wait_until_leaderless(&self, topic: &str) {
-        let consumer: BaseConsumer = self.client().create().unwrap();
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let metadata = consumer.fetch_metadata(Some(topic), DEADLINE).unwrap();
-            if metadata.topics()[0].partitions().iter().any(|partition| partition.leader() < 0) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "the broker that died is never fenced");
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Cluster {
     /// Waits until the markers are where they can be.
     fn wait_until_ended(&self, kafka: &Kafka) {
         let end = |isolation| {
@@ -198,6 +143,19 @@ impl Cluster {
         let deadline = Instant::now() + DEADLINE;
         while end("read_committed") < end("read_uncommitted") {
             assert!(Instant::now() < deadline, "the transaction is never ended");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn wait_until_leaderless(&self, topic: &str) {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let metadata = consumer.fetch_metadata(Some(topic), DEADLINE).unwrap();
+            if metadata.topics()[0].partitions().iter().any(|partition| partition.leader() < 0) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the broker that died is never fenced");
             thread::sleep(Duration::from_millis(50));
         }
     }

@@ -1,6 +1,8 @@
 //! What the tests need of a log besides its contract, and Kafka as such a log.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+mod broker;
+
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU32, Ordering},
@@ -16,6 +18,8 @@ use tidegate_log::{
     kafka::{KafkaConfig, KafkaLog, apply},
     push_header,
 };
+
+pub use broker::Broker;
 
 /// For anything that the broker has to do; generous, as a busy machine is no failure.
 pub const DEADLINE: Duration = Duration::from_secs(120);
