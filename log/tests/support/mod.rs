@@ -1,5 +1,5 @@
 //! What the tests need of a log besides its contract, and Kafka as such a log.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, unused_imports)]
 
 mod broker;
 
