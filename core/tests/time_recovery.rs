@@ -294,8 +294,8 @@ fn a_refusal_says_what_is_wrong_and_what_a_person_can_do() {
     };
     assert_eq!(
         words(&case),
-        "no offset is committed for input partitions 1, 2, although epoch 5 was; restore the group's committed \
-         offsets, or start anew: delete the group's offsets, the state topic and the state directory",
+        "no offset is committed for input partitions 1, 2, although epoch 5 was; `tidegate offsets restore` puts back \
+         what the state topic says, or restore the group's committed offsets, or start anew: delete the group's offsets, the state topic and the state directory",
     );
     case.committed = [Some((150, Metadata::Foreign)); 3];
     case.changelog = Some(Some(7));
