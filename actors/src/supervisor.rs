@@ -18,9 +18,10 @@ use std::{
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tidegate_core::{
     Epoch, Generation, NextOffset,
-    watch::{Noticed, Replaced, Topics, notice},
+    epoch::Replaced,
+    watch::{Noticed, Topics, notice},
 };
-use tidegate_log::{LogError, Topic, TopicsFacts};
+use tidegate_log::{Log, LogError, Topic, TopicsFacts};
 use tidegate_supervision::{Backoff, Failure, Obstacle, Part, Response, RestartBudget, Rollback, respond};
 use tidegate_telemetry::{ActorKind, Phase, Status};
 use tokio::sync::{oneshot, watch};
@@ -367,23 +368,13 @@ impl SupervisorState {
             let (log, myself, generation) = (Arc::clone(&self.shared.log), myself.clone(), self.generation);
             let known = Arc::clone(&live.topics);
             tokio::task::spawn_blocking(move || {
-                let failed = |error| SupervisorMsg::LogFailed { generation, part: Part::Reader, error };
-                let message = match log.topics(WATCH_TIMEOUT) {
-                    Ok(now) => match notice(watched(&known), watched(&now)) {
-                        Noticed::Nothing => return,
-                        Noticed::InputGrew => SupervisorMsg::InputGrew { generation },
-                        Noticed::Replaced(topic) => failed(LogError::TopicReplaced(
-                            known[match topic {
-                                Replaced::Input => Topic::Raw,
-                                Replaced::State => Topic::State,
-                            } as usize]
-                                .name
-                                .clone(),
-                        )),
-                    },
-                    Err(error @ LogError::TopicsMissing(_)) => failed(error),
+                let message = match look_at_topics(&*log, &known) {
+                    Ok(Noticed::InputGrew) => SupervisorMsg::InputGrew { generation },
+                    Err(error @ (LogError::TopicsMissing(_) | LogError::TopicReplaced(_))) => {
+                        SupervisorMsg::LogFailed { generation, part: Part::Reader, error }
+                    }
                     // a log that does not answer is noticed elsewhere
-                    Err(_) => return,
+                    Ok(_) | Err(_) => return,
                 };
                 let _ = myself.cast(message);
             });
@@ -513,8 +504,19 @@ impl SupervisorState {
     }
 }
 
-fn watched(topics: &TopicsFacts) -> Topics {
-    Topics { ids: topic_ids(topics), input_partitions: topics[Topic::Raw as usize].partitions }
+/// What became of the topics; one that is missing or another one is an error.
+fn look_at_topics(log: &dyn Log, known: &TopicsFacts) -> Result<Noticed, LogError> {
+    let watched = |topics: &TopicsFacts| Topics {
+        ids: topic_ids(topics),
+        input_partitions: topics[Topic::Raw as usize].partitions,
+    };
+    let noticed = notice(watched(known), watched(&log.topics(WATCH_TIMEOUT)?));
+    let replaced = match noticed {
+        Noticed::Replaced(Replaced::Input) => Topic::Raw,
+        Noticed::Replaced(Replaced::State) => Topic::State,
+        Noticed::Nothing | Noticed::InputGrew => return Ok(noticed),
+    };
+    Err(LogError::TopicReplaced(known[replaced as usize].name.clone()))
 }
 
 fn classify(error: &LogError) -> Failure {

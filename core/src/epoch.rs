@@ -39,6 +39,27 @@ pub struct TopicIds {
     pub state: Option<TopicId>,
 }
 
+/// A topic that was deleted and created anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// The input.
+    Input,
+    /// The changelog of the window state.
+    State,
+}
+
+impl TopicIds {
+    /// The first topic that is another one now; an id that is not known says nothing.
+    #[must_use]
+    pub fn replaced(self, now: Self) -> Option<Replaced> {
+        let differ = |(before, now)| before != now;
+        if self.input.zip(now.input).is_some_and(differ) {
+            return Some(Replaced::Input);
+        }
+        self.state.zip(now.state).is_some_and(differ).then_some(Replaced::State)
+    }
+}
+
 /// Why a metadata string is no [`EpochMark`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MarkError {

@@ -7,7 +7,7 @@
 
 use crate::{
     Epoch, NextOffset, PartitionId, TimestampMs,
-    epoch::{EpochMark, MarkError, TopicIds},
+    epoch::{EpochMark, MarkError, Replaced, TopicIds},
 };
 
 /// Offsets of an input partition that can be read.
@@ -246,8 +246,14 @@ pub fn decide(facts: &Facts) -> Decision {
 fn decided(facts: &Facts) -> Result<Decision, Refusal> {
     let marks = decode_marks(&facts.committed)?;
     let last = last_commit(&facts.committed, &marks)?;
-    if let Some(last) = &last {
-        same_topics(last, facts.topics)?;
+    if let Some(EpochMark { epoch, topics, .. }) = last
+        && let Some(replaced) = topics.replaced(facts.topics)
+    {
+        let topic = match replaced {
+            Replaced::Input => "input",
+            Replaced::State => "state",
+        };
+        return Err(Refusal::TopicReplaced { topic, epoch });
     }
     let positions = positions(facts)?;
     match last {
@@ -293,17 +299,6 @@ fn last_commit(committed: &[Committed], marks: &[Option<EpochMark>]) -> Result<O
         }
     }
     Ok(Some(last))
-}
-
-/// What was committed is of the topics as they are now, as far as that is known.
-fn same_topics(last: &EpochMark, now: TopicIds) -> Result<(), Refusal> {
-    let known = [("input", last.topics.input, now.input), ("state", last.topics.state, now.state)];
-    for (topic, before, now) in known {
-        if before.zip(now).is_some_and(|(before, now)| before != now) {
-            return Err(Refusal::TopicReplaced { topic, epoch: last.epoch });
-        }
-    }
-    Ok(())
 }
 
 /// Where each partition is read from, if all of that is in the log.

@@ -1,6 +1,6 @@
 //! What a running daemon notices about its topics: the pure decision.
 
-use crate::epoch::TopicIds;
+use crate::epoch::{Replaced, TopicIds};
 
 /// The topics as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,26 +23,14 @@ pub enum Noticed {
     Replaced(Replaced),
 }
 
-/// A topic that was created anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replaced {
-    /// The input.
-    Input,
-    /// The changelog of the window state.
-    State,
-}
-
 /// Compares the topics with what they were.
 #[must_use]
 pub fn notice(before: Topics, now: Topics) -> Noticed {
-    let differ = |(before, now)| before != now;
-    if before.ids.input.zip(now.ids.input).is_some_and(differ)
-        || now.input_partitions < before.input_partitions
-    {
-        return Noticed::Replaced(Replaced::Input);
+    if let Some(topic) = before.ids.replaced(now.ids) {
+        return Noticed::Replaced(topic);
     }
-    if before.ids.state.zip(now.ids.state).is_some_and(differ) {
-        return Noticed::Replaced(Replaced::State);
+    if now.input_partitions < before.input_partitions {
+        return Noticed::Replaced(Replaced::Input);
     }
     if now.input_partitions > before.input_partitions {
         return Noticed::InputGrew;

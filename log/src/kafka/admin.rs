@@ -18,7 +18,6 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     error::{KafkaResult, RDKafkaErrorCode as Code},
 };
-
 use tidegate_core::topic_limits::TopicLimits;
 
 use super::{
@@ -231,10 +230,8 @@ pub fn permissions(
     timeout: Duration,
 ) -> Result<Vec<Permission>, LogError> {
     config.check()?;
-    let found = {
-        let admin = admin(config)?;
-        native::permissions(admin.inner().native_ptr(), topics, timeout)?
-    };
+    let admin = admin(config)?;
+    let found = native::permissions(admin.inner().native_ptr(), topics, timeout)?;
     let public =
         |(topic, may): (String, native::Permissions)| Permission { topic, read: may.read, write: may.write };
     Ok(found.into_iter().map(public).collect())

@@ -71,6 +71,37 @@ pub(super) fn connect(producer: &Producer, config: &KafkaConfig) -> Result<(), L
         .map_err(|error| classify("connecting the writer", &error))
 }
 
+/// What is committed for the first so many partitions of topics, in order: the offset and its metadata.
+pub(super) fn committed(
+    group: &BaseConsumer<Context>,
+    config: &KafkaConfig,
+    asked: &[(Topic, u32)],
+    timeout: Duration,
+) -> Result<Vec<(Topic, Committed)>, LogError> {
+    const WHAT: &str = "asking for the committed offsets";
+    group.poll(Duration::ZERO);
+    // built for this call only: a list kept alive would make dropping a client hang
+    let mut list = TopicPartitionList::new();
+    let mut places = Vec::new();
+    for &(topic, partitions) in asked {
+        for partition in 0..partitions {
+            list.add_partition(config.topic(topic), partition as i32);
+            places.push(topic);
+        }
+    }
+    let list = group.committed_offsets(list, timeout).map_err(|error| classify(WHAT, &error))?;
+    let entry = |(topic, (partition, offset, metadata, code)): (Topic, (i32, i64, Vec<u8>, Code))| {
+        if code != Code::NoError {
+            return Err(by_code(WHAT, code, format!("partition {partition}: {code}")));
+        }
+        let text = || String::from_utf8_lossy(&metadata).into_owned();
+        Ok((topic, (offset >= 0).then(|| (NextOffset(offset), text()))))
+    };
+    places.into_iter().zip(native::committed(&list)).map(entry).collect()
+}
+
+type Committed = Option<(NextOffset, String)>;
+
 /// A producer that becomes the owner.
 pub(super) struct Takeover<'a> {
     pub(super) config: &'a Arc<KafkaConfig>,
@@ -235,28 +266,13 @@ impl Takeover<'_> {
     }
 
     fn committed_by(&self, group: &BaseConsumer<Context>, timeout: Duration) -> Result<Vec<Entry>, LogError> {
-        const WHAT: &str = "asking for the committed offsets";
-        let mut list = TopicPartitionList::new();
-        let mut places = Vec::new();
+        let mut entries = Vec::new();
         // what is noted stands with the state topic
-        for topic in [Topic::Raw, Topic::State] {
-            for partition in 0..self.topics[topic as usize].partitions {
-                list.add_partition(self.config.topic(topic), partition as i32);
-                places.push(topic);
-            }
+        let asked = [Topic::Raw, Topic::State].map(|topic| (topic, self.topics[topic as usize].partitions));
+        for (topic, committed) in committed(group, self.config, &asked, timeout)? {
+            entries.extend(committed.map(|(_, metadata)| Entry { topic, metadata }));
         }
-        group.poll(Duration::ZERO);
-        let list = group.committed_offsets(list, timeout).map_err(|error| classify(WHAT, &error))?;
-        let mut committed = Vec::new();
-        for (topic, (partition, offset, metadata, code)) in places.into_iter().zip(native::committed(&list)) {
-            if code != Code::NoError {
-                return Err(by_code(WHAT, code, format!("partition {partition}: {code}")));
-            }
-            if offset >= 0 {
-                committed.push(Entry { topic, metadata: String::from_utf8_lossy(&metadata).into_owned() });
-            }
-        }
-        Ok(committed)
+        Ok(entries)
     }
 
     /// What the state topic and the outputs tell about the transaction of pending offsets.

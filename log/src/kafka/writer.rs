@@ -26,7 +26,7 @@ use super::{
     health::{ClientHealth, Clients, Context},
     native::{self, Described, Producer, Question, Record},
     refused::Learnt,
-    takeover::{Takeover, connect, end_predecessor},
+    takeover::{Takeover, committed, connect, end_predecessor},
 };
 use crate::{
     CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Headers, InputProgress, LogError, OutputBatch,
@@ -402,26 +402,13 @@ impl EpochWriter for KafkaWriter {
     }
 
     fn committed(&mut self, partitions: u32) -> Result<Vec<CommittedOffset>, LogError> {
-        const WHAT: &str = "asking for the committed offsets";
-        self.group.poll(Duration::ZERO);
-        let mut list = TopicPartitionList::with_capacity(partitions as usize);
-        for partition in 0..partitions {
-            list.add_partition(self.config.topic(Topic::Raw), partition as i32);
-        }
-        let list =
-            self.group.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| classify(WHAT, &error))?;
-        let mut committed = Vec::with_capacity(partitions as usize);
-        for (partition, offset, metadata, code) in native::committed(&list) {
-            if code != Code::NoError {
-                return Err(by_code(WHAT, code, format!("partition {partition}: {code}")));
-            }
-            let known = offset >= 0;
-            committed.push(CommittedOffset {
-                partition: PartitionId(partition as u32),
-                committed: known
-                    .then(|| (NextOffset(offset), own_text(&String::from_utf8_lossy(&metadata)).to_owned())),
-            });
-        }
+        let found = committed(&self.group, &self.config, &[(Topic::Raw, partitions)], REQUEST_TIMEOUT)?;
+        let own = |(next, metadata): (NextOffset, String)| (next, own_text(&metadata).to_owned());
+        let offset = |(partition, (_, committed)): (u32, (Topic, Option<_>))| CommittedOffset {
+            partition: PartitionId(partition),
+            committed: committed.map(own),
+        };
+        let committed: Vec<_> = (0..).zip(found).map(offset).collect();
         let known = committed.iter().filter_map(|found| Some((found.partition, found.committed.clone()?)));
         self.known = known.collect();
         Ok(committed)
@@ -431,8 +418,7 @@ impl EpochWriter for KafkaWriter {
         if batch.records.is_empty() {
             return Ok(());
         }
-        let opened = self.open();
-        let appended = opened.and_then(|()| {
+        let appended = self.open().and_then(|()| {
             batch.records.iter().try_for_each(|record| {
                 let native = Record {
                     partition: record.partition as i32,
