@@ -4,9 +4,19 @@
 
 mod support;
 
-use std::thread;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    thread,
+};
 
-use support::{broker::Broker, events::Mix, kafka::Input, site::Site, verify, wait};
+use support::{
+    broker::Broker,
+    events::Mix,
+    kafka::{Input, Kafka},
+    site::Site,
+    verify, wait,
+};
 
 /// Short, so that thresholds are passed.
 const SPAN_MS: u64 = 60_000;
@@ -84,4 +94,37 @@ fn without_a_broker_at_start_the_daemon_keeps_trying_and_check_says_so() {
     site.await_caught_up();
     daemon.stop();
     assert_eq!(site.command(&["check"]).code, Some(0));
+}
+
+/// Something that is no broker: takes connections, waits for a request and answers with `words`.
+fn stranger(words: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 1024]).and_then(|_| stream.write_all(words));
+        }
+    });
+    address
+}
+
+#[test]
+fn where_no_broker_answers_every_command_says_who_does() {
+    let http = stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let told = format!("no Kafka broker answers at {http}: it speaks HTTP");
+    let site = Site::at(Kafka::at(http), "stranger", 1);
+    site.write_config();
+    let check = site.command(&["check"]);
+    assert!(check.code == Some(69) && check.stdout.contains(&told), "{check:?}");
+    let mut daemon = site.start(&[]);
+    wait::until_true("/readyz to say who answers", || daemon.wait_not_ready().contains(&told));
+    assert!(daemon.log().contains(&told), "{}", daemon.log());
+    daemon.stop();
+
+    let tls = stranger(&[0x15, 3, 3, 0, 2, 2, 70]);
+    let told = format!("no Kafka broker answers at {tls}: it speaks TLS");
+    let site = Site::at(Kafka::at(tls), "stranger", 1);
+    site.write_config();
+    let plan = site.command(&["topics", "plan"]);
+    assert!(plan.code == Some(69) && plan.stderr.contains(&told), "{plan:?}");
 }

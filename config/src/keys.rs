@@ -56,7 +56,7 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
         rules: walk.tables(
             "rules",
             MAX_RULES,
-            "Alert rules. Rules in the file replace the default rule, which is the one shown here; \
+            "Alert rules, at most 100. Rules in the file replace the default rule, which is the one shown here; \
              `rules = []` means none. Windows are aligned to the epoch, and counts are kept per service.",
             rule,
         ),
@@ -251,7 +251,7 @@ fn filter(walk: &mut Walk<'_>) -> Filter {
                 "patterns_file",
                 &OptionalText { what: "a path", empty: "the built-in list" },
                 None,
-                "A file that is used instead of the built-in list: one regular expression a line.",
+                "A file that is used instead of the built-in list: one regular expression a line, at most 4 MiB in UTF-8.",
             )
             .map(Into::into),
         patterns: walk.key(

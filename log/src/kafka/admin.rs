@@ -46,7 +46,7 @@ pub fn plan(
     let consumer = inquirer(config, false)?;
     let mut have = Vec::new();
     for spec in specs {
-        have.push(partitions(&metadata(&consumer, Some(&spec.name), timeout)?, &spec.name)?);
+        have.push(partitions(&metadata(config, &consumer, Some(&spec.name), timeout)?, &spec.name)?);
     }
     end_in_background(consumer);
     let existing: Vec<&str> = specs
@@ -184,7 +184,7 @@ pub struct BrokerFacts {
 pub fn broker_facts(config: &KafkaConfig, timeout: Duration) -> Result<BrokerFacts, LogError> {
     config.check()?;
     let consumer = inquirer(config, false)?;
-    let metadata = metadata(&consumer, None, timeout)?;
+    let metadata = metadata(config, &consumer, None, timeout)?;
     let brokers: Vec<String> =
         metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
     let admin = admin(config)?;

@@ -13,6 +13,7 @@ mod health;
 mod native;
 mod offline;
 mod plain;
+mod probe;
 mod range;
 mod reader;
 mod refused;
@@ -103,7 +104,7 @@ impl KafkaLog {
         let names = Topic::ALL.map(|topic| self.config.topic(topic));
         let described = native::Question::ask(client, &names, false, timeout)?
             .answer(WHAT)
-            .map_err(|error| with_cause(&consumer, error))?;
+            .map_err(|error| with_cause(&self.config, &consumer, error))?;
         end_in_background(consumer);
         let missing: Vec<String> = described
             .iter()
@@ -135,7 +136,7 @@ impl KafkaLog {
         timeout: Duration,
     ) -> Result<u32, LogError> {
         let name = self.config.topic(topic);
-        partitions(&metadata(consumer, Some(name), timeout)?, name)?
+        partitions(&metadata(&self.config, consumer, Some(name), timeout)?, name)?
             .map(|replicas| replicas.len() as u32)
             .ok_or_else(|| LogError::TopicsMissing(vec![name.to_owned()]))
     }
@@ -226,23 +227,28 @@ fn end_in_background<T: Send + 'static>(client: T) {
 }
 
 fn metadata(
+    config: &KafkaConfig,
     consumer: &BaseConsumer<Context>,
     topic: Option<&str>,
     timeout: Duration,
 ) -> Result<Metadata, LogError> {
     const WHAT: &str = "asking for metadata";
-    consumer.fetch_metadata(topic, timeout).map_err(|error| with_cause(consumer, classify(WHAT, &error)))
+    consumer
+        .fetch_metadata(topic, timeout)
+        .map_err(|error| with_cause(config, consumer, classify(WHAT, &error)))
 }
 
-/// What stands behind a time-out is known to the error callback only, behind some lines of log: serves it.
-fn with_cause(consumer: &BaseConsumer<Context>, error: LogError) -> LogError {
+/// What stands behind a time-out is known to the error callback only, behind some lines of log: serves it. Where no
+/// broker answers, says who does.
+fn with_cause(config: &KafkaConfig, consumer: &BaseConsumer<Context>, error: LogError) -> LogError {
     for _ in 0..16 {
         consumer.poll(Duration::ZERO);
     }
-    match (error, consumer.context().0.last_error()) {
+    let error = match (error, consumer.context().0.last_error()) {
         (LogError::Unavailable { what, .. }, Some((code, cause))) => failure::by_code(what, code, cause),
         (sorted, _) => sorted,
-    }
+    };
+    probe::explain(config, error)
 }
 
 /// Replica counts of a topic's partitions; `None` if it does not exist.

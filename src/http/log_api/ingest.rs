@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::Pin, sync::Arc};
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::{Request, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use serde_json::json;
@@ -15,11 +15,16 @@ use tidegate_log::{
     embedded::{NewRecord, Place},
     push_header,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{LogApi, log_problem, problem, told};
+use super::{
+    LogApi,
+    encoding::{self, Encoding, Undecodable},
+    log_problem, problem, told,
+};
 
-/// Largest body.
-const MAX_BODY: usize = 16 << 20;
+/// Largest body, as it comes and decoded.
+pub(super) const MAX_BODY: usize = 16 << 20;
 /// Bodies that are in memory at a time, all together.
 pub(super) const MAX_IN_MEMORY: usize = 64 << 20;
 /// Most events in one request; many small ones take far more memory than their bytes.
@@ -29,7 +34,9 @@ const TRACE_HEADER: &str = "traceparent";
 /// Appends the events of the body to the input, all or none.
 pub(super) async fn events(State(api): State<Arc<LogApi>>, request: Request) -> Response {
     let trace = request.headers().get(TRACE_HEADER).map(|value| value.as_bytes().to_vec());
+    let encoding = Encoding::of(request.headers());
     let body = request.into_body();
+    let Some(encoding) = encoding else { return refuse(body, not_decodable()).await };
     // without a length it may become as large as is allowed
     let size = body.size_hint().upper().map_or(MAX_BODY, |size| usize::try_from(size).unwrap_or(usize::MAX));
     if size > MAX_BODY {
@@ -37,11 +44,14 @@ pub(super) async fn events(State(api): State<Arc<LogApi>>, request: Request) -> 
     }
     let permits = size.div_ceil(1 << 10) as u32;
     let Ok(_memory) = Arc::clone(&api.memory).try_acquire_many_owned(permits) else {
-        let busy = problem(StatusCode::TOO_MANY_REQUESTS, "too much is being written at this moment");
-        return refuse(body, busy).await;
+        return refuse(body, busy()).await;
     };
     let body = match read(body).await {
         Ok(body) => body,
+        Err(response) => return response,
+    };
+    let (body, _more_memory) = match decoded(&api, encoding, body).await {
+        Ok(decoded) => decoded,
         Err(response) => return response,
     };
     let records = match records(&api, &body, trace.as_deref()) {
@@ -92,6 +102,46 @@ async fn piece(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
             Err(error) => return Some(Err(error)),
         }
     }
+}
+
+/// What was encoded, and the leave to have it in memory.
+async fn decoded(
+    api: &Arc<LogApi>,
+    encoding: Encoding,
+    body: Vec<u8>,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Response> {
+    if encoding == Encoding::Identity {
+        return Ok((body, None));
+    }
+    // the semaphore is never closed
+    let turn = Arc::clone(&api.decodings).acquire_owned().await.ok();
+    let memory = Arc::clone(&api.memory);
+    let decoding = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        encoding::decode(encoding, body, &memory)
+    });
+    match decoding.await {
+        Ok(Ok(decoded)) => Ok(decoded),
+        Ok(Err(Undecodable::TooLarge)) => Err(too_large()),
+        Ok(Err(Undecodable::Busy)) => Err(busy()),
+        Ok(Err(Undecodable::Broken(error))) => {
+            let name = if encoding == Encoding::Gzip { "gzip" } else { "zstd" };
+            let text = format_args!("the body is not {name}, as its Content-Encoding says: {error}");
+            Err(problem(StatusCode::BAD_REQUEST, text))
+        }
+        Err(error) => Err(problem(StatusCode::SERVICE_UNAVAILABLE, format_args!("decoding: {error}"))),
+    }
+}
+
+fn busy() -> Response {
+    problem(StatusCode::TOO_MANY_REQUESTS, "too much is being written at this moment")
+}
+
+fn not_decodable() -> Response {
+    let text = "this Content-Encoding cannot be decoded here; send gzip or zstd, or no Content-Encoding";
+    let mut response = problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+    response
 }
 
 fn too_large() -> Response {

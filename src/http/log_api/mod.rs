@@ -1,5 +1,6 @@
 //! What an embedded log has instead of Kafka's clients: events come in and records are read back over HTTP.
 
+mod encoding;
 mod ingest;
 mod records;
 
@@ -23,6 +24,8 @@ use crate::wiring;
 
 /// Appends that wait for the disk at a time; each takes a thread.
 const APPENDS: usize = 64;
+/// Bodies that are decoded at a time; each takes a thread, and up to 8 MiB beside what comes out.
+const DECODINGS: usize = 2;
 
 /// What the routes work with.
 struct LogApi {
@@ -35,6 +38,7 @@ struct LogApi {
     /// In KiB, for bodies that are in memory.
     memory: Arc<Semaphore>,
     appends: Arc<Semaphore>,
+    decodings: Arc<Semaphore>,
 }
 
 /// Routes for an embedded log.
@@ -57,6 +61,7 @@ fn routes(store: EmbeddedStore, topics: [String; 5], memory: usize) -> Router {
         clock: Clock::start(),
         memory: Arc::new(Semaphore::new(memory >> 10)),
         appends: Arc::new(Semaphore::new(APPENDS)),
+        decodings: Arc::new(Semaphore::new(DECODINGS)),
     };
     Router::new()
         .route("/api/v1/events", post(ingest::events))

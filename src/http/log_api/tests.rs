@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod encoded;
+
 use std::{net::SocketAddr, sync::mpsc, thread};
 
 use serde_json::{Value, json};
