@@ -16,7 +16,8 @@ use tidegate_log::{Health, Log};
 
 use crate::{
     clock::Clock,
-    messages::{BarrierMsg, Cut, PartitionMsg, SupervisorMsg},
+    events::{Events, PipelineEvent},
+    messages::{BarrierMsg, Cut, PartitionMsg},
 };
 
 /// Cuts for alerts are at least a tenth of the interval apart, so that a storm of them does not turn the whole time
@@ -33,7 +34,7 @@ pub(crate) struct BarrierArgs {
     /// The first epoch to cut.
     pub(crate) epoch: Epoch,
     pub(crate) interval: Duration,
-    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) events: Events,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) clock: Clock,
 }
@@ -104,9 +105,9 @@ impl BarrierState {
     fn finished(&mut self, epoch: Epoch, committed: bool) -> Result<(), ActorProcessingErr> {
         if let Some(cut) = self.open.take_if(|cut| cut.epoch == epoch) {
             self.commits += u32::from(committed);
-            self.args.supervisor.cast(SupervisorMsg::Progress { epoch, committed })?;
+            self.args.events.cast(PipelineEvent::Progress { epoch, committed })?;
             if cut.drain {
-                self.args.supervisor.cast(SupervisorMsg::Drained)?;
+                self.args.events.cast(PipelineEvent::Drained)?;
             }
         }
         Ok(())

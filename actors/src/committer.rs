@@ -31,15 +31,16 @@ use tokio::sync::broadcast;
 use crate::{
     clock::Clock,
     credits::Credits,
-    messages::{BarrierMsg, CommitterMsg, Delta, Raised, Sealed, SupervisorMsg, WriterCommand},
-    pipeline::CommittedAlert,
+    events::{Events, PipelineEvent},
+    messages::{BarrierMsg, CommitterMsg, Delta, Raised, Sealed},
+    parts::CommittedAlert,
     reader::Positions,
     recovery::topic_ids,
     samples,
     store::{Apply, StoreHandle},
     tally::Tally,
     window::own_record,
-    writer::{COMMIT_DEADLINE, WriterHandle},
+    writer::{COMMIT_DEADLINE, WriterCommand, WriterHandle},
 };
 
 /// A commit that is not back by then never will be: the writer hangs in a call that knows no time limit.
@@ -65,7 +66,7 @@ pub(crate) struct CommitterArgs {
     pub(crate) writer: WriterHandle,
     pub(crate) barrier: ActorRef<BarrierMsg>,
     pub(crate) store: StoreHandle,
-    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) events: Events,
     pub(crate) credits: Arc<Credits>,
     pub(crate) positions: Positions,
     pub(crate) metrics: Metrics,
@@ -209,7 +210,7 @@ impl Actor for Committer {
             CommitterMsg::Overdue(epoch) => {
                 if state.committing.as_ref().is_some_and(|committing| committing.epoch.epoch == epoch) {
                     let generation = state.args.generation;
-                    state.args.supervisor.cast(SupervisorMsg::WriterHung { generation })?;
+                    state.args.events.cast(PipelineEvent::WriterHung { generation })?;
                 }
             }
         }

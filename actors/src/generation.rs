@@ -28,14 +28,13 @@ use crate::{
     committer::{Committer, CommitterArgs},
     credits::Credits,
     enrich::{EnrichArgs, EnrichWorker},
+    events::Events,
     filter::{FilterArgs, FilterWorker},
     geo_source::GeoSource,
-    messages::{
-        BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, Report, SupervisorMsg, WindowMsg,
-    },
+    messages::{BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, Report, WindowMsg},
     output::Outputs,
     partition::{Partition, PartitionArgs},
-    pipeline::CommittedAlert,
+    parts::CommittedAlert,
     pool::Pool,
     reader::{Positions, ReaderHandle, Route},
     recovery::{Plan, by_partition},
@@ -64,7 +63,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// Nonce of this process.
     pub(crate) owner: u64,
-    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    /// The parent of all actors.
+    pub(crate) supervisor: ActorCell,
+    pub(crate) events: Events,
     /// Input records whose output was refused.
     pub(crate) refused: Arc<RefusedRecords>,
     /// What the generation before failed at is not done yet.
@@ -109,17 +110,17 @@ impl Live {
     /// the `ends`, if there are any.
     ///
     /// # Errors
-    /// If an actor cannot be spawned; those that were are left to the caller's [`end`](Self::end).
+    /// If an actor cannot be spawned; those that were end with the supervisor, which they are linked to.
     pub(crate) async fn spawn(
         shared: &Shared,
         number: Generation,
         plan: Plan,
         ends: Option<Ends>,
     ) -> Result<Self, SpawnErr> {
-        let mut children = Children { supervisor: shared.supervisor.get_cell(), all: HashMap::new() };
+        let mut children = Children { supervisor: shared.supervisor.clone(), all: HashMap::new() };
         let Plan { topics, epoch, positions, highest, watermark, windows, announce, writer, reader, .. } =
             plan;
-        let Shared { settings, log, metrics, clock, supervisor, .. } = shared.clone();
+        let Shared { settings, log, metrics, clock, events, .. } = shared.clone();
         let credits = Arc::new(Credits::new(settings.in_flight_bytes));
         let committed: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
         let taken: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
@@ -137,7 +138,7 @@ impl Live {
         let barrier_args = BarrierArgs {
             epoch,
             interval: settings.checkpoint_interval,
-            supervisor: supervisor.clone(),
+            events: events.clone(),
             log,
             clock: clock.clone(),
         };
@@ -152,7 +153,7 @@ impl Live {
             writer: writer.clone(),
             barrier: barrier.clone(),
             store: store.clone(),
-            supervisor,
+            events,
             credits: Arc::clone(&credits),
             positions: Arc::clone(&committed),
             metrics,
@@ -205,7 +206,7 @@ impl Live {
                 filter: Arc::clone(&live.filter),
                 windows: window_actors.clone(),
                 committer: committer.clone(),
-                supervisor: shared.supervisor.clone(),
+                events: shared.events.clone(),
                 metrics: shared.metrics.clone(),
                 traces: shared.traces.clone(),
                 clock: clock.clone(),
@@ -270,7 +271,7 @@ impl Live {
     /// If it cannot be spawned.
     pub(crate) async fn replace_worker(&mut self, dead: ActorId, role: Role) -> Result<(), SpawnErr> {
         self.children.remove(&dead);
-        let supervisor = self.shared.supervisor.get_cell();
+        let supervisor = self.shared.supervisor.clone();
         let mut children = Children { supervisor, all: std::mem::take(&mut self.children) };
         let spawned = self.spawn_worker(&mut children, role).await;
         self.children = children.all;

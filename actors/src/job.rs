@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, ops::Range, sync::Arc};
 
-use ractor::ActorRef;
+use ractor::DerivedActorRef;
 use tidegate_core::{
     PartitionId, TimestampMs,
     event::{GeoSlot, Rejection},
@@ -11,7 +11,7 @@ use tidegate_core::{
 use tidegate_log::{OutputBatch, RecordBatch, Span};
 use tidegate_telemetry::{Metrics, Parent, Stage, TraceContext};
 
-use crate::{messages::PartitionMsg, tally::Tally};
+use crate::tally::Tally;
 
 /// Names a run of records of one batch that a partition actor gave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +30,23 @@ impl PieceId {
     }
 }
 
+/// What became of a piece that was given out, told by its [`Ticket`].
+pub(crate) enum Returned {
+    /// It is done.
+    Done(PieceId, Box<Processed>),
+    /// The ticket was dropped: nobody will answer for this piece any more.
+    Lost {
+        piece: PieceId,
+        /// A worker died while working on it.
+        blamed: bool,
+    },
+}
+
 /// The duty to answer for a piece. Whoever holds it settles it; if it is dropped instead, because a worker
 /// panicked or its mailbox died with it, the partition actor hears that the piece is lost, and whether it
 /// was being worked on (it may be the culprit) or only waiting.
 pub(crate) struct Ticket {
-    home: ActorRef<PartitionMsg>,
+    home: DerivedActorRef<Returned>,
     piece: PieceId,
     place: Place,
     settled: bool,
@@ -53,7 +65,7 @@ enum Place {
 }
 
 impl Ticket {
-    pub(crate) fn new(home: ActorRef<PartitionMsg>, piece: PieceId, metrics: Metrics) -> Self {
+    pub(crate) fn new(home: DerivedActorRef<Returned>, piece: PieceId, metrics: Metrics) -> Self {
         Self { home, piece, place: Place::Home, settled: false, metrics }
     }
 
@@ -86,7 +98,7 @@ impl Ticket {
     pub(crate) fn settle(mut self, processed: Processed) {
         self.settled = true;
         // a dead partition actor means that the generation is over
-        let _ = self.home.cast(PartitionMsg::Done(self.piece, Box::new(processed)));
+        let _ = self.home.cast(Returned::Done(self.piece, Box::new(processed)));
     }
 
     /// Nobody was there to take the piece: it stays with the partition actor, which holds this ticket.
@@ -101,7 +113,7 @@ impl Drop for Ticket {
         let blamed = self.place == Place::InHand;
         self.move_to(Place::Home);
         if !self.settled {
-            let _ = self.home.cast(PartitionMsg::Lost { piece: self.piece, blamed });
+            let _ = self.home.cast(Returned::Lost { piece: self.piece, blamed });
         }
     }
 }

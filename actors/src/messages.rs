@@ -1,4 +1,5 @@
-//! Every message between actors: what it says, who sends it to whom.
+//! The messages between the actors of a generation: what each says, who sends it to whom. What a part reports to the
+//! supervisor is in `events.rs`; what the writer, the reader and the store are told is beside them.
 //!
 //! Actors of a generation know only each other, so a message of an older generation has no way to a newer
 //! actor. Threads outlive generations; what they are told carries the [`Generation`].
@@ -10,19 +11,14 @@ use std::{sync::Arc, time::Instant};
 
 use ractor::ActorRef;
 use tidegate_core::{
-    Epoch, Generation, NextOffset, PartitionId, TimestampMs, alert::Phase, watermark::PartitionMark,
-    window::OpenWindow,
+    Epoch, NextOffset, PartitionId, TimestampMs, alert::Phase, watermark::PartitionMark, window::OpenWindow,
 };
-use tidegate_log::{CommitPhases, CommittedOffset, InputProgress, LogError, OutputBatch, RecordBatch};
-use tidegate_supervision::Part;
+use tidegate_log::{CommitPhases, OutputBatch, RecordBatch};
 use tidegate_telemetry::{Parent, Span};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::{
-    job::{CountedEvents, Filtered, Job, PieceId, Processed},
-    recovery::{Plan, RecoveryError},
-    roster::ActorView,
-    store::{Apply, StoreHandle},
+    job::{CountedEvents, Filtered, Job, Returned},
     tally::Tally,
 };
 
@@ -32,18 +28,29 @@ pub(crate) enum PartitionMsg {
     Batch(RecordBatch),
     /// From the reader: the partition is read to its end.
     End(NextOffset),
-    /// From a worker, through its ticket: a piece is done.
-    Done(PieceId, Box<Processed>),
-    /// From a ticket that was dropped: nobody will answer for this piece any more.
-    Lost {
-        piece: PieceId,
-        /// A worker died while working on it.
-        blamed: bool,
-    },
+    /// From a piece's ticket: what became of the piece.
+    Returned(Returned),
     /// From the supervisor: a worker was replaced, so pieces that found nobody can be given out again.
     WorkerReplaced,
     /// From the barrier: what was passed on so far belongs to this epoch.
     Cut(Cut),
+}
+
+impl From<Returned> for PartitionMsg {
+    fn from(returned: Returned) -> Self {
+        Self::Returned(returned)
+    }
+}
+
+impl TryFrom<PartitionMsg> for Returned {
+    type Error = ();
+
+    fn try_from(message: PartitionMsg) -> Result<Self, ()> {
+        match message {
+            PartitionMsg::Returned(returned) => Ok(returned),
+            _ => Err(()),
+        }
+    }
 }
 
 /// The barrier's word that an epoch ends.
@@ -155,62 +162,4 @@ pub(crate) enum BarrierMsg {
     Finished { epoch: Epoch, committed: bool },
     /// From the supervisor: nothing more is read; commit what is there, then say so.
     Drain,
-}
-
-/// To the store actor, through its handle.
-pub(crate) enum StoreMsg {
-    /// From the writer: there is one more epoch to apply.
-    Committed,
-    /// From a timer of its own, or from the generation that ends: apply them now.
-    Apply,
-}
-
-/// To the pipeline's supervisor.
-pub(crate) enum SupervisorMsg {
-    /// From itself: begin.
-    Recover,
-    /// From the recovery task.
-    Recovered(Box<Result<Plan, RecoveryError>>),
-    /// From the reader or the writer.
-    LogFailed { generation: Generation, part: Part, error: LogError },
-    /// From the reader or the writer thread: it panicked.
-    ThreadPanicked { generation: Generation, part: Part, cause: String },
-    /// From the committer: a commit did not come back.
-    WriterHung { generation: Generation },
-    /// From a partition actor: a batch killed a worker for the first time.
-    BatchBlamed { partition: PartitionId },
-    /// From the barrier: an epoch went through; an empty one is not committed.
-    Progress { epoch: Epoch, committed: bool },
-    /// A timer of its own: time to see whether another daemon owns the id.
-    WatchOwner,
-    /// From the task that looked: it does.
-    TakenOver,
-    /// A timer of its own: time to see whether the input has more partitions.
-    WatchInput,
-    /// From the task that looked: it has.
-    InputGrew { generation: Generation },
-    /// From the barrier: all that was in flight is committed.
-    Drained,
-    /// From outside: stop cleanly.
-    Shutdown,
-    /// From outside: who is there?
-    Actors(oneshot::Sender<Vec<ActorView>>),
-    /// From outside, for the window actors, if there are any.
-    Report { limit: usize, reply: mpsc::Sender<Report> },
-}
-
-/// To the writer thread.
-pub(crate) enum WriterCommand {
-    /// From the committer.
-    Append { generation: Generation, batch: Arc<OutputBatch>, trace: Parent },
-    /// From the committer: end the epoch; when that is done, hand its changes to the store and tell the committer.
-    Commit {
-        generation: Generation,
-        progress: Vec<InputProgress>,
-        apply: Apply,
-        store: StoreHandle,
-        committer: ActorRef<CommitterMsg>,
-    },
-    /// From the recovery task: give up the open epoch; answers with what is committed.
-    Rollback(oneshot::Sender<Result<Vec<CommittedOffset>, LogError>>),
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use fail::fail_point;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, DerivedActorRef};
 use tidegate_core::{
     Epoch, NextOffset, PartitionId,
     event::Reason,
@@ -18,8 +18,9 @@ use tidegate_telemetry::{Metrics, Stage, Traces};
 
 use crate::{
     clock::Clock,
-    job::{Job, PieceId, Processed, Ticket},
-    messages::{CommitterMsg, Cut, FilterMsg, PartitionMsg, Sealed, SupervisorMsg, WindowMsg},
+    events::{Events, PipelineEvent},
+    job::{Job, PieceId, Processed, Returned, Ticket},
+    messages::{CommitterMsg, Cut, FilterMsg, PartitionMsg, Sealed, WindowMsg},
     output::{OutputBuilder, Outputs},
     pool::Pool,
     settings::PipelineSettings,
@@ -41,7 +42,7 @@ pub(crate) struct PartitionArgs {
     pub(crate) filter: Arc<Pool<FilterMsg>>,
     pub(crate) windows: Vec<ActorRef<WindowMsg>>,
     pub(crate) committer: ActorRef<CommitterMsg>,
-    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Traces,
     pub(crate) clock: Clock,
@@ -49,6 +50,8 @@ pub(crate) struct PartitionArgs {
 
 pub(crate) struct PartitionState {
     args: PartitionArgs,
+    /// Where pieces come back to.
+    home: DerivedActorRef<Returned>,
     slots: Slots,
     /// Pieces that found no living worker.
     parked: Vec<PieceId>,
@@ -68,13 +71,14 @@ impl Actor for Partition {
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<PartitionMsg>,
+        myself: ActorRef<PartitionMsg>,
         args: PartitionArgs,
     ) -> Result<PartitionState, ActorProcessingErr> {
         let now_ms = args.clock.elapsed_ms();
         Ok(PartitionState {
             active_ms: now_ms,
             last_cut_ms: now_ms,
+            home: myself.get_derived(),
             args,
             slots: Slots::default(),
             parked: Vec::new(),
@@ -85,22 +89,22 @@ impl Actor for Partition {
 
     async fn handle(
         &self,
-        myself: ActorRef<PartitionMsg>,
+        _myself: ActorRef<PartitionMsg>,
         message: PartitionMsg,
         state: &mut PartitionState,
     ) -> Result<(), ActorProcessingErr> {
         fail_point!("partition");
         match message {
-            PartitionMsg::Batch(batch) => state.take_in(&myself, batch),
+            PartitionMsg::Batch(batch) => state.take_in(batch),
             PartitionMsg::End(next) => state.end = Some(next),
-            PartitionMsg::Done(piece, processed) => {
+            PartitionMsg::Returned(Returned::Done(piece, processed)) => {
                 state.slots.done(piece, *processed);
                 state.pass_on();
             }
-            PartitionMsg::Lost { piece, blamed } => state.retry(&myself, piece, blamed)?,
+            PartitionMsg::Returned(Returned::Lost { piece, blamed }) => state.retry(piece, blamed)?,
             PartitionMsg::WorkerReplaced => {
                 for piece in std::mem::take(&mut state.parked) {
-                    state.give_out(&myself, piece);
+                    state.give_out(piece);
                 }
             }
             PartitionMsg::Cut(cut) if cut.drain && !state.slots.is_empty() => state.draining = Some(cut),
@@ -111,17 +115,17 @@ impl Actor for Partition {
 }
 
 impl PartitionState {
-    fn take_in(&mut self, myself: &ActorRef<PartitionMsg>, batch: RecordBatch) {
+    fn take_in(&mut self, batch: RecordBatch) {
         self.end = None;
         self.active_ms = self.args.clock.elapsed_ms();
         let span = batch_span(&self.args.traces, &batch);
         let piece = self.slots.push(Arc::new(batch), span);
-        self.give_out(myself, piece);
+        self.give_out(piece);
     }
 
-    fn give_out(&mut self, myself: &ActorRef<PartitionMsg>, piece: PieceId) {
+    fn give_out(&mut self, piece: PieceId) {
         let Some((batch, trace)) = self.slots.batch(piece) else { return };
-        let mut ticket = Ticket::new(myself.clone(), piece, self.args.metrics.clone());
+        let mut ticket = Ticket::new(self.home.clone(), piece, self.args.metrics.clone());
         ticket.queue_for(Stage::Filter);
         let job = Job { ticket, batch: Arc::clone(batch), trace };
         if let Err(FilterMsg(job)) = self.args.filter.send(FilterMsg(job)) {
@@ -129,17 +133,12 @@ impl PartitionState {
         }
     }
 
-    fn retry(
-        &mut self,
-        myself: &ActorRef<PartitionMsg>,
-        piece: PieceId,
-        blamed: bool,
-    ) -> Result<(), ActorProcessingErr> {
+    fn retry(&mut self, piece: PieceId, blamed: bool) -> Result<(), ActorProcessingErr> {
         if blamed && self.slots.is_first_death(piece) {
-            self.args.supervisor.cast(SupervisorMsg::BatchBlamed { partition: self.args.partition })?;
+            self.args.events.cast(PipelineEvent::BatchBlamed { partition: self.args.partition })?;
         }
         match self.slots.lost(piece, blamed) {
-            Retry::Send(pieces) => pieces.into_iter().for_each(|piece| self.give_out(myself, piece)),
+            Retry::Send(pieces) => pieces.into_iter().for_each(|piece| self.give_out(piece)),
             Retry::Poison(piece) => {
                 if let Some(processed) = self.poison(piece) {
                     self.slots.done(piece, processed);

@@ -25,7 +25,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     credits::Credits,
-    messages::{BarrierMsg, PartitionMsg, SupervisorMsg},
+    events::{Events, PipelineEvent},
+    messages::{BarrierMsg, PartitionMsg},
     until_end::{Ends, Limit},
     writer::panic_text,
 };
@@ -79,19 +80,18 @@ impl ReaderHandle {
     /// If the system has no thread to give.
     pub(crate) fn spawn(
         reader: Box<dyn RecordReader>,
-        supervisor: ActorRef<SupervisorMsg>,
+        events: Events,
         metrics: Metrics,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
-        let mut thread =
-            ReaderThread { reader, supervisor: supervisor.clone(), metrics, last_lag: Instant::now() };
+        let mut thread = ReaderThread { reader, events: events.clone(), metrics, last_lag: Instant::now() };
         thread::Builder::new().name("tidegate-reader".into()).spawn(move || {
             let mut generation = Generation::default();
             let run = catch_unwind(AssertUnwindSafe(|| thread.run(&inbox, &mut generation)));
             if let Err(panic) = run {
                 let cause = panic_text(&*panic);
                 let part = Part::Reader;
-                let _ = supervisor.cast(SupervisorMsg::ThreadPanicked { generation, part, cause });
+                let _ = events.cast(PipelineEvent::ThreadPanicked { generation, part, cause });
             }
         })?;
         Ok(Self(commands))
@@ -114,7 +114,7 @@ impl ReaderHandle {
 
 struct ReaderThread {
     reader: Box<dyn RecordReader>,
-    supervisor: ActorRef<SupervisorMsg>,
+    events: Events,
     metrics: Metrics,
     last_lag: Instant,
 }
@@ -149,7 +149,7 @@ impl ReaderThread {
                 && let Err(error) = self.read(intake)
             {
                 let (generation, part) = (intake.route.generation, Part::Reader);
-                let _ = self.supervisor.cast(SupervisorMsg::LogFailed { generation, part, error });
+                let _ = self.events.cast(PipelineEvent::LogFailed { generation, part, error });
                 route = None;
             }
         }
@@ -160,7 +160,7 @@ impl ReaderThread {
             Ok(()) => Some(Intake::new(route)),
             Err(error) => {
                 let (generation, part) = (route.generation, Part::Reader);
-                let _ = self.supervisor.cast(SupervisorMsg::LogFailed { generation, part, error });
+                let _ = self.events.cast(PipelineEvent::LogFailed { generation, part, error });
                 None
             }
         }

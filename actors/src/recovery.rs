@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ractor::ActorRef;
 use tidegate_core::{
     Epoch, NextOffset, PartitionId, TimestampMs,
     epoch::{EpochMark, TopicIds},
@@ -21,7 +20,7 @@ use tidegate_state::{MemoryImage, OWNER_KEY, Opened, PROGRESS_KEY, Store};
 use tidegate_telemetry::Metrics;
 
 use crate::{
-    messages::SupervisorMsg,
+    events::Events,
     reader::ReaderHandle,
     settings::PipelineSettings,
     store::{LocalCopy, SharedCopy, Unapplied, apply_left},
@@ -84,7 +83,7 @@ pub(crate) struct Recovery {
     pub(crate) unapplied: Unapplied,
     pub(crate) settings: Arc<PipelineSettings>,
     pub(crate) metrics: Metrics,
-    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) events: Events,
     /// Nonce of this process.
     pub(crate) owner: u64,
     pub(crate) owner_seen: OwnerSeen,
@@ -297,7 +296,7 @@ impl Recovery {
         writer.fence()?;
         let committed = writer.committed(topics[Topic::Raw as usize].partitions)?;
         let handle =
-            WriterHandle::spawn(writer, committed.clone(), self.supervisor.clone(), self.metrics.clone());
+            WriterHandle::spawn(writer, committed.clone(), self.events.clone(), self.metrics.clone());
         Ok((handle.map_err(no_thread)?, committed))
     }
 
@@ -310,7 +309,7 @@ impl Recovery {
 
     fn new_reader(&self) -> Result<ReaderHandle, RecoveryError> {
         let reader = self.log.reader()?;
-        ReaderHandle::spawn(reader, self.supervisor.clone(), self.metrics.clone()).map_err(no_thread)
+        ReaderHandle::spawn(reader, self.events.clone(), self.metrics.clone()).map_err(no_thread)
     }
 
     /// The number of key groups is fixed for the life of the state: services map to them by hash.

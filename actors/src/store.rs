@@ -19,8 +19,6 @@ use tidegate_log::{Log, OutputBatch, Topic};
 use tidegate_state::{StateDir, Store};
 use tidegate_telemetry::{CheckpointPhase, Metrics, Parent};
 
-use crate::messages::StoreMsg;
-
 /// How often to note how far the changelog is surely included, so that catching up never reads much.
 const NOTE_POSITIONS_EVERY: Duration = Duration::from_secs(30);
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -48,6 +46,14 @@ pub(crate) struct Apply {
     /// When the commit was begun.
     pub(crate) begun: Instant,
     pub(crate) trace: Parent,
+}
+
+/// To the store actor, through its handle.
+pub(crate) enum StoreMsg {
+    /// From the writer: there is one more epoch to apply.
+    Committed,
+    /// From a timer of its own, or from the generation that ends: apply them now.
+    Apply,
 }
 
 /// A cheap handle of the store actor.

@@ -7,7 +7,10 @@
 //! ```
 //! What a failure leads to is decided by [`tidegate_supervision::respond`].
 
+mod messages;
+mod outcome;
 mod refusal;
+mod watch;
 
 use std::{
     collections::HashSet,
@@ -16,25 +19,24 @@ use std::{
 };
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tidegate_core::{
-    Epoch, Generation, NextOffset,
-    epoch::Replaced,
-    watch::{Noticed, Topics, notice},
-};
-use tidegate_log::{Log, LogError, Topic, TopicsFacts};
+use tidegate_core::{Epoch, Generation, NextOffset};
+use tidegate_log::{LogError, Topic};
 use tidegate_supervision::{Backoff, Failure, Obstacle, Part, Response, RestartBudget, Rollback, respond};
 use tidegate_telemetry::{ActorKind, Phase, Status};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
+pub(crate) use self::messages::SupervisorMsg;
+use self::outcome::{classify, ending};
 use crate::{
     clock::Clock,
     clock_sample,
+    events::PipelineEvent,
     generation::{Live, Role, Shared},
     handover::{Ended, run_recovery},
-    messages::{BarrierMsg, SupervisorMsg},
-    pipeline::{Ending, Parts},
-    recovery::{OwnerSeen, Plan, Recovery, RecoveryError, Remains, topic_ids},
-    roster::{ActorState, ActorView, Roster},
+    messages::BarrierMsg,
+    parts::{Ending, Parts},
+    recovery::{OwnerSeen, Plan, Recovery, RecoveryError, Remains},
+    roster::{ActorState, ActorView, Roster, actor_kind},
     store::{LocalCopy, Unapplied},
     until_end::UntilEnd,
 };
@@ -44,12 +46,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 
 /// The supervisor actor.
 pub(crate) struct Supervisor;
-
-/// How often to look whether another daemon has taken over, or works for the same group under another id.
-const WATCH_OWNER_EVERY: Duration = Duration::from_secs(5);
-/// How often to look what became of the topics.
-const WATCH_INPUT_EVERY: Duration = Duration::from_secs(10);
-const WATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the supervisor is doing.
 enum Stage {
@@ -62,6 +58,7 @@ enum Stage {
 }
 
 pub(crate) struct SupervisorState {
+    myself: ActorRef<SupervisorMsg>,
     shared: Shared,
     recovery: Recovery,
     stage: Stage,
@@ -72,7 +69,7 @@ pub(crate) struct SupervisorState {
     obstacle: Option<Obstacle>,
     /// Why a topic refused records, and whether it is known which, until the generation ends of it.
     refusal: Option<(String, bool)>,
-    status: watch::Sender<Status>,
+    status: tokio::sync::watch::Sender<Status>,
     ending: Option<oneshot::Sender<Ending>>,
     used: Epoch,
     was_owner: bool,
@@ -117,7 +114,8 @@ impl Actor for Supervisor {
             alerts,
             clock: Clock::start(),
             owner,
-            supervisor: myself.clone(),
+            supervisor: myself.get_cell(),
+            events: myself.get_derived(),
             refused: Arc::default(),
             stuck: Arc::default(),
         };
@@ -127,15 +125,16 @@ impl Actor for Supervisor {
             unapplied: Arc::clone(&shared.unapplied),
             settings: Arc::clone(&shared.settings),
             metrics: shared.metrics.clone(),
-            supervisor: myself.clone(),
+            events: shared.events.clone(),
             owner,
             owner_seen: OwnerSeen::default(),
         };
         let budget = RestartBudget::new(shared.settings.max_restarts, shared.settings.restart_window);
         myself.cast(SupervisorMsg::Recover)?;
-        myself.send_after(WATCH_OWNER_EVERY, || SupervisorMsg::WatchOwner);
-        myself.send_after(WATCH_INPUT_EVERY, || SupervisorMsg::WatchInput);
+        myself.send_after(watch::OWNER_EVERY, || SupervisorMsg::WatchOwner);
+        myself.send_after(watch::INPUT_EVERY, || SupervisorMsg::WatchInput);
         Ok(SupervisorState {
+            myself,
             shared,
             recovery,
             stage: Stage::Recovering,
@@ -156,41 +155,22 @@ impl Actor for Supervisor {
 
     async fn handle(
         &self,
-        myself: ActorRef<SupervisorMsg>,
+        _myself: ActorRef<SupervisorMsg>,
         message: SupervisorMsg,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMsg::Recover => state.recover(Duration::ZERO, None, Remains::default()),
             SupervisorMsg::Recovered(result) => state.recovered(*result).await,
-            SupervisorMsg::LogFailed { generation, part, error } if generation == state.generation => {
-                let failure = classify(&error);
-                state.note_refusal(&error);
-                state.failed(failure, Some(only(part)), error.to_string());
-            }
-            SupervisorMsg::ThreadPanicked { generation, part, cause } if generation == state.generation => {
-                state.failed(Failure::Crashed(part), Some(only(part)), format!("{part} panicked: {cause}"));
-            }
-            SupervisorMsg::WriterHung { generation } if generation == state.generation => {
-                let cause = "a commit did not come back".into();
-                state.failed(Failure::WriterHung, Some(only(Part::Committer)), cause);
-            }
-            SupervisorMsg::BatchBlamed { partition } => {
-                state.spend(format!("a worker crashed on a batch of partition {partition}"));
-            }
-            SupervisorMsg::Progress { epoch, committed } => {
-                state.progress(epoch, committed);
-                state.stop_at_end().await;
-            }
-            SupervisorMsg::WatchOwner => state.watch_owner(&myself),
+            SupervisorMsg::Event(event) => state.take(event).await,
+            SupervisorMsg::WatchOwner => state.watch_owner(),
             SupervisorMsg::TakenOver => state.end(ending(RecoveryError::TakenOver)),
-            SupervisorMsg::WatchInput => state.watch_input(&myself),
+            SupervisorMsg::WatchInput => state.watch_input(),
             SupervisorMsg::InputGrew { generation }
                 if generation == state.generation && matches!(state.stage, Stage::Running(_)) =>
             {
                 state.failed(Failure::InputGrew, None, "the input topic has more partitions".into());
             }
-            SupervisorMsg::Drained => state.drained().await,
             SupervisorMsg::Shutdown => state.shut_down().await,
             SupervisorMsg::Actors(reply) => {
                 // who asked may have gone
@@ -202,10 +182,7 @@ impl Actor for Supervisor {
                 }
             }
             // of a generation that has ended
-            SupervisorMsg::InputGrew { .. }
-            | SupervisorMsg::LogFailed { .. }
-            | SupervisorMsg::ThreadPanicked { .. }
-            | SupervisorMsg::WriterHung { .. } => {}
+            SupervisorMsg::InputGrew { .. } => {}
         }
         Ok(())
     }
@@ -233,6 +210,36 @@ impl SupervisorState {
         match &self.stage {
             Stage::Running(live) | Stage::Draining(live) => Some(live),
             Stage::Recovering | Stage::Ended => None,
+        }
+    }
+
+    /// What a part of a generation reports.
+    async fn take(&mut self, event: PipelineEvent) {
+        match event {
+            PipelineEvent::LogFailed { generation, part, error } if generation == self.generation => {
+                let failure = classify(&error);
+                self.note_refusal(&error);
+                self.failed(failure, Some(only(part)), error.to_string());
+            }
+            PipelineEvent::ThreadPanicked { generation, part, cause } if generation == self.generation => {
+                self.failed(Failure::Crashed(part), Some(only(part)), format!("{part} panicked: {cause}"));
+            }
+            PipelineEvent::WriterHung { generation } if generation == self.generation => {
+                let cause = "a commit did not come back".into();
+                self.failed(Failure::WriterHung, Some(only(Part::Committer)), cause);
+            }
+            PipelineEvent::BatchBlamed { partition } => {
+                self.spend(format!("a worker crashed on a batch of partition {partition}"));
+            }
+            PipelineEvent::Progress { epoch, committed } => {
+                self.progress(epoch, committed);
+                self.stop_at_end().await;
+            }
+            PipelineEvent::Drained => self.drained().await,
+            // of a generation that has ended
+            PipelineEvent::LogFailed { .. }
+            | PipelineEvent::ThreadPanicked { .. }
+            | PipelineEvent::WriterHung { .. } => {}
         }
     }
 
@@ -352,34 +359,13 @@ impl SupervisorState {
     fn recover(&mut self, pause: Duration, ended: Option<Ended>, remains: Remains) {
         self.stage = Stage::Recovering;
         let recovery = self.recovery.clone();
-        let supervisor = self.shared.supervisor.clone();
+        let supervisor = self.myself.clone();
         // commands of the ended generation do not count from here on
         let next = self.generation.next();
         tokio::spawn(async move {
             let result = run_recovery(recovery, pause, ended, remains, next).await;
             let _ = supervisor.cast(SupervisorMsg::Recovered(Box::new(result)));
         });
-    }
-
-    /// Partitions are assigned by hand, so a new one would never be read without a look; and a topic that is gone, or
-    /// another one of the same name, shows to nobody while there is nothing to read.
-    fn watch_input(&self, myself: &ActorRef<SupervisorMsg>) {
-        if let Stage::Running(live) = &self.stage {
-            let (log, myself, generation) = (Arc::clone(&self.shared.log), myself.clone(), self.generation);
-            let known = Arc::clone(&live.topics);
-            tokio::task::spawn_blocking(move || {
-                let message = match look_at_topics(&*log, &known) {
-                    Ok(Noticed::InputGrew) => SupervisorMsg::InputGrew { generation },
-                    Err(error @ (LogError::TopicsMissing(_) | LogError::TopicReplaced(_))) => {
-                        SupervisorMsg::LogFailed { generation, part: Part::Reader, error }
-                    }
-                    // a log that does not answer is noticed elsewhere
-                    Ok(_) | Err(_) => return,
-                };
-                let _ = myself.cast(message);
-            });
-        }
-        myself.send_after(WATCH_INPUT_EVERY, || SupervisorMsg::WatchInput);
     }
 
     async fn recovered(&mut self, result: Result<Plan, RecoveryError>) {
@@ -442,20 +428,6 @@ impl SupervisorState {
         }
     }
 
-    /// A writer that is fenced hears of it only when it writes, and one whose group another daemon uses under another
-    /// transactional id never does. Each process names itself in the state topic when it begins.
-    fn watch_owner(&self, myself: &ActorRef<SupervisorMsg>) {
-        if self.was_owner && matches!(self.stage, Stage::Running(_)) {
-            let (recovery, myself) = (self.recovery.clone(), myself.clone());
-            tokio::task::spawn_blocking(move || {
-                if let Err(RecoveryError::TakenOver) = recovery.check_owner(false) {
-                    let _ = myself.cast(SupervisorMsg::TakenOver);
-                }
-            });
-        }
-        myself.send_after(WATCH_OWNER_EVERY, || SupervisorMsg::WatchOwner);
-    }
-
     async fn shut_down(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Running(live) => {
@@ -504,48 +476,6 @@ impl SupervisorState {
     }
 }
 
-/// What became of the topics; one that is missing or another one is an error.
-fn look_at_topics(log: &dyn Log, known: &TopicsFacts) -> Result<Noticed, LogError> {
-    let watched = |topics: &TopicsFacts| Topics {
-        ids: topic_ids(topics),
-        input_partitions: topics[Topic::Raw as usize].partitions,
-    };
-    let noticed = notice(watched(known), watched(&log.topics(WATCH_TIMEOUT)?));
-    let replaced = match noticed {
-        Noticed::Replaced(Replaced::Input) => Topic::Raw,
-        Noticed::Replaced(Replaced::State) => Topic::State,
-        Noticed::Nothing | Noticed::InputGrew => return Ok(noticed),
-    };
-    Err(LogError::TopicReplaced(known[replaced as usize].name.clone()))
-}
-
-fn classify(error: &LogError) -> Failure {
-    match error {
-        LogError::Unavailable { .. }
-        | LogError::Broken { .. }
-        | LogError::Refused(_)
-        | LogError::NoSpace(_)
-        | LogError::Backlog(_) => Failure::LogUnavailable,
-        LogError::Fenced(_) => Failure::Fenced,
-        LogError::TopicsMissing(_)
-        | LogError::TopicReplaced(_)
-        | LogError::Undecided(_)
-        | LogError::OffsetOutOfRange { .. }
-        | LogError::NotPermitted { .. }
-        | LogError::Damaged { .. }
-        | LogError::Misconfigured(_) => Failure::Lasting,
-    }
-}
-
-fn ending(error: RecoveryError) -> Ending {
-    let text = error.to_string();
-    match error {
-        RecoveryError::Log(LogError::TopicsMissing(_)) => Ending::TopicsMissing(text),
-        RecoveryError::Log(LogError::Misconfigured(_)) => Ending::Misconfigured(text),
-        _ => Ending::Failed(text),
-    }
-}
-
 /// The one actor of its kind.
 fn only(part: Part) -> Role {
     Role { part, index: 0 }
@@ -553,17 +483,4 @@ fn only(part: Part) -> Role {
 
 fn named(Role { part, index }: Role) -> (ActorKind, usize) {
     (actor_kind(part), index)
-}
-
-fn actor_kind(part: Part) -> ActorKind {
-    match part {
-        Part::Reader => ActorKind::Reader,
-        Part::Partition => ActorKind::Partition,
-        Part::Filter => ActorKind::Filter,
-        Part::Enrich => ActorKind::Enrich,
-        Part::Window => ActorKind::Window,
-        Part::Committer => ActorKind::Committer,
-        Part::Barrier => ActorKind::Barrier,
-        Part::Store => ActorKind::Store,
-    }
 }

@@ -18,13 +18,14 @@ use std::{
 use fail::fail_point;
 use ractor::ActorRef;
 use tidegate_core::Generation;
-use tidegate_log::{CommitOutcome, CommittedOffset, EpochWriter, InputProgress, LogError};
+use tidegate_log::{CommitOutcome, CommittedOffset, EpochWriter, InputProgress, LogError, OutputBatch};
 use tidegate_supervision::Part;
-use tidegate_telemetry::{Metrics, Stage};
+use tidegate_telemetry::{Metrics, Parent, Stage};
 use tokio::sync::oneshot;
 
 use crate::{
-    messages::{CommitterMsg, SupervisorMsg, WriterCommand},
+    events::{Events, PipelineEvent},
+    messages::CommitterMsg,
     store::{Apply, StoreHandle},
 };
 
@@ -32,6 +33,22 @@ use crate::{
 pub(crate) const COMMIT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long giving up an epoch on the same writer may take before a new writer is the better way.
 const ABORT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// To the writer thread.
+pub(crate) enum WriterCommand {
+    /// From the committer.
+    Append { generation: Generation, batch: Arc<OutputBatch>, trace: Parent },
+    /// From the committer: end the epoch; when that is done, hand its changes to the store and tell the committer.
+    Commit {
+        generation: Generation,
+        progress: Vec<InputProgress>,
+        apply: Apply,
+        store: StoreHandle,
+        committer: ActorRef<CommitterMsg>,
+    },
+    /// From the recovery task: give up the open epoch; answers with what is committed.
+    Rollback(oneshot::Sender<Result<Vec<CommittedOffset>, LogError>>),
+}
 
 /// A cheap handle of the writer thread. When the last one is gone, the thread ends.
 #[derive(Clone)]
@@ -50,7 +67,7 @@ impl WriterHandle {
     pub(crate) fn spawn(
         writer: Box<dyn EpochWriter>,
         committed: Vec<CommittedOffset>,
-        supervisor: ActorRef<SupervisorMsg>,
+        events: Events,
         metrics: Metrics,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
@@ -58,7 +75,7 @@ impl WriterHandle {
         let mut thread = WriterThread {
             writer,
             committed,
-            supervisor: supervisor.clone(),
+            events: events.clone(),
             metrics,
             fence: Arc::clone(&fence),
             current: Generation::default(),
@@ -70,7 +87,7 @@ impl WriterHandle {
                 let cause = panic_text(&*panic);
                 let generation = thread.current;
                 let part = Part::Committer;
-                let _ = supervisor.cast(SupervisorMsg::ThreadPanicked { generation, part, cause });
+                let _ = events.cast(PipelineEvent::ThreadPanicked { generation, part, cause });
             }
         })?;
         Ok(Self { commands, fence })
@@ -102,7 +119,7 @@ impl WriterHandle {
 struct WriterThread {
     writer: Box<dyn EpochWriter>,
     committed: Vec<CommittedOffset>,
-    supervisor: ActorRef<SupervisorMsg>,
+    events: Events,
     metrics: Metrics,
     fence: Arc<AtomicU64>,
     /// Generation of the last command that counted.
@@ -192,7 +209,7 @@ impl WriterThread {
                 }
             }
             let (generation, part) = (self.current, Part::Committer);
-            let _ = self.supervisor.cast(SupervisorMsg::LogFailed { generation, part, error });
+            let _ = self.events.cast(PipelineEvent::LogFailed { generation, part, error });
         }
     }
 }

@@ -11,6 +11,7 @@ mod instructions;
 mod kafka;
 mod maven;
 mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ usage: cargo xtask COMMAND
                        count the instructions of the hot path under callgrind and compare them with
                        bench/instructions/baseline.txt: --check fails on more than 5 % above it
   docs [--check]       write the generated documents, or only check that they are current
+  tidy                 check the rules of the house: sizes, circles of files, arrows between crates,
+                       unused dependencies, comments, names of files in documents
 
 environment: TIDEGATE_TEST_KAFKA=HOST:PORT makes `test` use this broker instead of starting one";
 
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&args),
         "instructions" => instructions::run(&args),
         "docs" => docs::run(&args),
+        "tidy" => tidy::run(&args),
         "" | "-h" | "--help" | "help" => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
