@@ -136,6 +136,8 @@ fn a_database_of_another_maker_is_read_and_what_it_lacks_is_said() {
     let built = daemon.metrics().gauge(BUILD_TIME).unwrap();
     assert!(built > BUILT_AT as f64, "it does not say when it was built, the file does: {built}");
     daemon.stop();
+    let check = site.command(&["check"]).stdout;
+    assert!(check.contains("does not say when it was built") && check.contains("no lat, lon"), "{check}");
 }
 
 #[test]

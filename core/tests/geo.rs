@@ -341,7 +341,7 @@ fn large_database() -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "a measurement: cargo test --release -p tidegate-core --test geo -- --ignored --nocapture"]
+#[ignore = "a measurement: cargo test -p tidegate-core --test geo -- --ignored --nocapture"]
 fn how_long_a_large_database_takes_to_open_and_to_verify() {
     let bytes = large_database();
     if let Some(path) = std::env::var_os("TIDEGATE_LARGE_GEO") {
