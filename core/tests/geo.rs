@@ -352,7 +352,7 @@ fn how_long_a_large_database_takes_to_open_and_to_verify() {
     let database = GeoDatabase::open(bytes).unwrap();
     let opened = start.elapsed();
     database.verify().unwrap();
-    println!("{size} MB: open after {opened:?}, verified after {:?}", start.elapsed());
+    eprintln!("{size} MB: open after {opened:?}, verified after {:?}", start.elapsed());
 }
 
 /// The directory of MaxMind's test databases, which are not part of this project.
