@@ -12,12 +12,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
 use tidegate_core::geo::GeoDatabase;
 use tidegate_telemetry::Metrics;
+use tokio::sync::oneshot;
 
 /// Largest database file that is read; real City databases have 60-130 MB.
 const MAX_DATABASE_BYTES: u64 = 1 << 30;
@@ -82,14 +84,26 @@ impl GeoSource {
 
     /// Verifies the first database, then looks every `every` whether the file has changed, for ever.
     pub async fn watch(self, every: Duration) {
-        let source = self.clone();
-        let _ = tokio::task::spawn_blocking(move || source.verify_first()).await;
+        self.clone().verified_first().await;
         loop {
             tokio::time::sleep(every).await;
             let source = self.clone();
             // a panic would be one of the database's reader; the next change of the file is another chance
             let _ = tokio::task::spawn_blocking(move || source.refresh()).await;
         }
+    }
+
+    /// Verifies on a thread that nothing waits for at the end of the process, as it would for a blocking task.
+    async fn verified_first(self) {
+        let (done, verified) = oneshot::channel();
+        let verify = move || {
+            self.verify_first();
+            let _ = done.send(());
+        };
+        if let Err(error) = thread::Builder::new().name("geo-verify".into()).spawn(verify) {
+            tracing::warn!(%error, "geo database cannot be verified: no thread; it stays in use");
+        }
+        let _ = verified.await;
     }
 
     /// Verifies the database in use and gives it up if it is damaged. Blocks.
