@@ -267,7 +267,7 @@ async fn serve_http(
     Ok(address)
 }
 
-/// The geo database, loaded before the first event, so that none goes without for a race, and then watched.
+/// The geo database, opened before the first event, so that none goes without for a race, then verified and watched.
 async fn load_geo(settings: &Settings, metrics: &Metrics) -> GeoSource {
     let geo = GeoSource::new(settings.geo.database.clone(), metrics.clone());
     let first_load = geo.clone();

@@ -270,8 +270,8 @@ fn geo(walk: &mut Walk<'_>) -> Geo {
             "database",
             &FilePath,
             "GeoLite2-City.mmdb".into(),
-            "MaxMind database (City or Country). If the file is not there, `geo` is null in all events, with one \
-             warning.",
+            "Database of cities or countries in the MaxMind DB format (`.mmdb`), of MaxMind, DB-IP, IPinfo or \
+             ip-location-db. If the file is not there, `geo` is null in all events, with one warning.",
         ),
         reload_every: walk.key(
             "reload_every",

@@ -131,7 +131,7 @@ pub struct Filter {
 /// `[geo]`
 #[derive(Debug, Clone)]
 pub struct Geo {
-    /// MaxMind database file.
+    /// Database file in the MaxMind DB format.
     pub database: PathBuf,
     /// How often the file is looked at for a change.
     pub reload_every: Duration,

@@ -1,17 +1,20 @@
-//! Where an address is, from a MaxMind database, rendered as JSON.
+//! Where an address is, from a MaxMind DB file of any common layout, rendered as JSON.
 
 mod cache;
+mod metadata;
 mod record;
+mod survey;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use maxminddb::{MaxMindDbError, Reader};
 
 pub use cache::GeoCache;
-use record::Record;
+use record::{Layout, Place};
+use survey::Survey;
 
 /// The JSON value of `geo` where nothing is known of the address.
 pub const NULL_FRAGMENT: &[u8] = b"null";
@@ -19,60 +22,76 @@ pub const NULL_FRAGMENT: &[u8] = b"null";
 /// Why a database cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GeoError {
-    /// It is of another type, as `GeoLite2-ASN`.
-    #[error("`{0}` is not a City or Country database; use one whose type has City or Country in its name")]
+    /// It tells something else, as `GeoLite2-ASN` does, or in a layout that is not known.
+    #[error(
+        "`{0}` has no country, city, latitude or longitude where City and Country databases of MaxMind, DB-IP, \
+         IPinfo and ip-location-db have them; use one of those"
+    )]
     WrongType(String),
     /// It cannot be read.
-    #[error("damaged, or not a MaxMind database ({0}); download it again")]
+    #[error("damaged, or not a MaxMind DB file ({0}); download it again")]
     Damaged(String),
 }
 
-/// A City or Country database, verified, in memory.
+/// A database of cities or countries, in memory.
+///
+/// It may be damaged as long as it is not verified. A lookup ends even so and does not panic; what cannot be read is
+/// as good as not there.
 #[derive(Debug)]
 pub struct GeoDatabase {
     reader: Reader<Vec<u8>>,
+    layout: Layout,
+    missing: Vec<&'static str>,
 }
 
 impl GeoDatabase {
     /// Opens a database and verifies all of it, which takes about 0.1 s for every 10 MB.
     ///
     /// # Errors
-    /// [`GeoError::Damaged`] if it is not whole, [`GeoError::WrongType`] if it holds neither cities nor
-    /// countries. Any bytes at all are an error at worst.
+    /// As [`open`](Self::open) and [`verify`](Self::verify) do.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, GeoError> {
-        // the reader indexes by what the file says of itself; a file that makes it panic is a damaged one
-        catch_unwind(AssertUnwindSafe(|| Self::open(bytes)))
-            .unwrap_or_else(|_| Err(GeoError::Damaged("reading it panicked".into())))
-    }
-
-    fn open(bytes: Vec<u8>) -> Result<Self, GeoError> {
-        let damaged = |error: MaxMindDbError| GeoError::Damaged(error.to_string());
-        let database = Self { reader: Reader::from_source(bytes).map_err(damaged)? };
-        let kind = database.database_type().to_ascii_lowercase();
-        // Enterprise databases are City databases with more members
-        if !["city", "country", "enterprise"].iter().any(|known| kind.contains(known)) {
-            return Err(GeoError::WrongType(database.database_type().to_owned()));
-        }
-        database.reader.verify().map_err(damaged)?;
-        database.try_addresses();
+        let database = Self::open(bytes)?;
+        database.verify()?;
         Ok(database)
     }
 
-    /// Looks up an address in each 256th of IPv4 and of IPv6, for a panic to show itself now and not later.
-    fn try_addresses(&self) {
-        for byte in 0..=u8::MAX {
-            let v4 = IpAddr::V4(Ipv4Addr::new(byte, 1, 1, 1));
-            let v6 = IpAddr::V6(Ipv6Addr::new(u16::from(byte) << 8 | 1, 1, 0, 0, 0, 0, 0, 1));
-            for ip in [v4, v6] {
-                let _ = self.offset(ip).map(|_| self.render(ip));
+    /// Opens a database after a look at its structure and at some of its records, however large it is.
+    ///
+    /// # Errors
+    /// [`GeoError::Damaged`] if it is not a database or was cut off, [`GeoError::WrongType`] if neither its records
+    /// nor its type tell anything that is wanted. Any bytes at all are an error at worst.
+    pub fn open(mut bytes: Vec<u8>) -> Result<Self, GeoError> {
+        metadata::complete(&mut bytes);
+        guarded(|| {
+            let reader = Reader::from_source(bytes).map_err(damaged)?;
+            let survey = Survey::of(&reader);
+            let kind = &reader.metadata().database_type;
+            if survey.is_useless(kind) {
+                return Err(GeoError::WrongType(kind.clone()));
             }
-        }
+            Ok(Self { missing: survey.missing(kind), layout: survey.layout(), reader })
+        })
     }
 
-    /// When the database was built, in seconds since the Unix epoch.
+    /// Reads all of it, which takes about 0.1 s for every 10 MB.
+    ///
+    /// # Errors
+    /// [`GeoError::Damaged`] if it is not whole.
+    pub fn verify(&self) -> Result<(), GeoError> {
+        guarded(|| self.reader.verify().map_err(damaged))
+    }
+
+    /// What of `country`, `city`, `lat` and `lon` none of the records has that were looked at when it was opened.
+    /// A Country database lacks nothing if it has countries.
     #[must_use]
-    pub fn build_time(&self) -> u64 {
-        self.reader.metadata().build_epoch
+    pub fn missing(&self) -> &[&'static str] {
+        &self.missing
+    }
+
+    /// When the database was built, in seconds since the Unix epoch, if it says so.
+    #[must_use]
+    pub fn build_time(&self) -> Option<u64> {
+        Some(self.reader.metadata().build_epoch).filter(|seconds| *seconds > 0)
     }
 
     /// Its type, as `GeoLite2-City`.
@@ -83,12 +102,27 @@ impl GeoDatabase {
 
     /// Names the record of `ip`: addresses with the same record have the same number.
     fn offset(&self, ip: IpAddr) -> Option<usize> {
-        self.reader.lookup(ip).ok()?.offset()
+        quiet(|| self.reader.lookup(ip).ok()?.offset())
     }
 
     /// The JSON value of `geo` for `ip`; `None` if the database knows nothing of it that is wanted, or not in
-    /// the form that a City database has it.
+    /// the layout that its other records have.
     fn render(&self, ip: IpAddr) -> Option<Vec<u8>> {
-        self.reader.lookup(ip).ok()?.decode::<Record<'_>>().ok()??.render()
+        quiet(|| Place::of(&self.reader.lookup(ip).ok()?, self.layout)?.render())
     }
+}
+
+fn damaged(error: MaxMindDbError) -> GeoError {
+    GeoError::Damaged(error.to_string())
+}
+
+/// The reader indexes by what the file says of itself; a file that makes it panic is a damaged one.
+fn guarded<T>(read: impl FnOnce() -> Result<T, GeoError>) -> Result<T, GeoError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(GeoError::Damaged("reading it panicked".into())))
+}
+
+/// The same for a lookup, which is made before all of the file is verified.
+fn quiet<T>(look_up: impl FnOnce() -> Option<T>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(look_up)).unwrap_or(None)
 }

@@ -1,4 +1,4 @@
-//! A small writer of MaxMind City databases, for tests and demonstrations.
+//! A small writer of MaxMind DB files, for tests and demonstrations.
 //!
 //! The format is that of the public MaxMind DB specification 2.0: a binary tree over the bits of the address,
 //! 16 zero bytes, the records, and the metadata behind a marker.
@@ -35,19 +35,80 @@ pub struct City {
 /// for the same network the last one. Everything has to fit 4 GiB.
 #[must_use]
 pub fn write_city_database(build_time_s: u64, cities: &[City]) -> Vec<u8> {
+    let records: Vec<_> =
+        cities.iter().map(|city| (city.network, city.prefix_len, encode_city(city))).collect();
+    let metadata = [
+        ("build_epoch", unsigned(9, build_time_s)),
+        description(),
+        database_type("Tidegate-City"),
+        languages(),
+    ];
+    write_database(&metadata, &records)
+}
+
+/// Writes a database as other makers do: of a type of its own, with records of any members, and with nothing in its
+/// metadata that can be left out, not even when it was built. Networks as for [`write_city_database`].
+#[must_use]
+pub fn write_bare_database(kind: &str, records: &[(IpAddr, u8, Value)]) -> Vec<u8> {
+    let records: Vec<_> = records.iter().map(|(ip, len, value)| (*ip, *len, value.encode())).collect();
+    write_database(&[database_type(kind)], &records)
+}
+
+/// A value of a record of [`write_bare_database`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A string.
+    Text(String),
+    /// A double.
+    Double(f64),
+    /// A single, which some makers have for degrees.
+    Single(f32),
+    /// An unsigned number of up to 32 bits.
+    Unsigned(u32),
+    /// A map.
+    Map(Vec<(&'static str, Value)>),
+}
+
+impl Value {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => string(text),
+            Self::Double(number) => double(*number),
+            Self::Single(number) => [&control(15, 4)[..], &number.to_be_bytes()].concat(),
+            Self::Unsigned(number) => unsigned(6, u64::from(*number)),
+            Self::Map(members) => {
+                let members: Vec<_> = members.iter().map(|(key, value)| (*key, value.encode())).collect();
+                map(&members)
+            }
+        }
+    }
+}
+
+/// A network, its length and its encoded record.
+type Entry = (IpAddr, u8, Vec<u8>);
+
+fn write_database(metadata: &[(&str, Vec<u8>)], entries: &[Entry]) -> Vec<u8> {
     let mut tree = Tree::default();
     let mut records = Records::default();
-    let mut cities: Vec<&City> = cities.iter().collect();
+    let mut entries: Vec<&Entry> = entries.iter().collect();
     // the smaller networks are cut out of the larger ones; the sort keeps the order of equal ones
-    cities.sort_by_key(|city| depth(city));
-    for city in cities {
-        tree.insert(address_bits(city.network), depth(city), Child::Record(records.offset_of(city)));
+    entries.sort_by_key(|(network, prefix_len, _)| depth(*network, *prefix_len));
+    for (network, prefix_len, record) in entries {
+        let child = Child::Record(records.offset_of(record));
+        tree.insert(address_bits(*network), depth(*network, *prefix_len), child);
     }
     let mut out = tree.encode();
     out.extend_from_slice(&[0; SEPARATOR_BYTES as usize]);
     out.extend_from_slice(&records.bytes);
     out.extend_from_slice(b"\xab\xcd\xefMaxMind.com");
-    put_metadata(&mut out, tree.nodes.len() as u32, build_time_s);
+    let layout = [
+        ("binary_format_major_version", unsigned(5, 2)),
+        ("binary_format_minor_version", unsigned(5, 0)),
+        ("ip_version", unsigned(5, 6)),
+        ("node_count", unsigned(6, tree.nodes.len() as u64)),
+        ("record_size", unsigned(5, RECORD_BITS)),
+    ];
+    out.extend_from_slice(&map(&[metadata, &layout].concat()));
     out
 }
 
@@ -55,11 +116,11 @@ const SEPARATOR_BYTES: u32 = 16;
 const IPV4_DEPTH: u8 = 96;
 const RECORD_BITS: u64 = 32;
 
-/// Bits of the tree's path to the city's network.
-fn depth(city: &City) -> u8 {
-    match city.network {
-        IpAddr::V4(_) => IPV4_DEPTH + city.prefix_len.min(32),
-        IpAddr::V6(_) => city.prefix_len.min(128),
+/// Bits of the tree's path to the network.
+fn depth(network: IpAddr, prefix_len: u8) -> u8 {
+    match network {
+        IpAddr::V4(_) => IPV4_DEPTH + prefix_len.min(32),
+        IpAddr::V6(_) => prefix_len.min(128),
     }
 }
 
@@ -131,11 +192,10 @@ struct Records {
 }
 
 impl Records {
-    fn offset_of(&mut self, city: &City) -> u32 {
-        let record = encode_city(city);
+    fn offset_of(&mut self, record: &[u8]) -> u32 {
         let end = self.bytes.len() as u32;
         let bytes = &mut self.bytes;
-        *self.offsets.entry(record).or_insert_with_key(|record| {
+        *self.offsets.entry(record.to_vec()).or_insert_with_key(|record| {
             bytes.extend_from_slice(record);
             end
         })
@@ -158,19 +218,16 @@ fn encode_city(city: &City) -> Vec<u8> {
     map(&members)
 }
 
-fn put_metadata(out: &mut Vec<u8>, node_count: u32, build_time_s: u64) {
-    let languages = [control(11, 1), string("en")].concat();
-    out.extend_from_slice(&map(&[
-        ("binary_format_major_version", unsigned(5, 2)),
-        ("binary_format_minor_version", unsigned(5, 0)),
-        ("build_epoch", unsigned(9, build_time_s)),
-        ("database_type", string("Tidegate-City")),
-        ("description", map(&[("en", string("City database written by Tidegate"))])),
-        ("ip_version", unsigned(5, 6)),
-        ("languages", languages),
-        ("node_count", unsigned(6, u64::from(node_count))),
-        ("record_size", unsigned(5, RECORD_BITS)),
-    ]));
+fn database_type(kind: &str) -> (&'static str, Vec<u8>) {
+    ("database_type", string(kind))
+}
+
+fn description() -> (&'static str, Vec<u8>) {
+    ("description", map(&[("en", string("City database written by Tidegate"))]))
+}
+
+fn languages() -> (&'static str, Vec<u8>) {
+    ("languages", [control(11, 1), string("en")].concat())
 }
 
 /// The bytes that announce a value of a type and a size, as of the specification's data section format.

@@ -9,7 +9,7 @@ use std::{
 
 use tidegate_core::{
     geo::{GeoCache, GeoDatabase, GeoError, NULL_FRAGMENT},
-    mmdb_writer::{City, write_city_database},
+    mmdb_writer::{City, Value, write_bare_database, write_city_database},
 };
 
 fn network(cidr: &str) -> City {
@@ -125,7 +125,7 @@ fn more_addresses_and_records_than_the_cache_keeps_are_answered_right() {
 #[test]
 fn the_writer_tells_its_type_and_build_time() {
     let database = GeoDatabase::from_bytes(write_city_database(1_760_000_000, &[])).unwrap();
-    assert_eq!((database.build_time(), database.database_type()), (1_760_000_000, "Tidegate-City"));
+    assert_eq!((database.build_time(), database.database_type()), (Some(1_760_000_000), "Tidegate-City"));
 }
 
 #[test]
@@ -147,6 +147,212 @@ fn a_database_with_any_byte_damaged_or_cut_off_is_an_error_at_worst() {
             }
         }
     }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+/// A database of another maker with one record, opened and verified.
+fn of_other_maker(kind: &str, members: Vec<(&'static str, Value)>) -> Result<GeoDatabase, GeoError> {
+    let network = ("81.2.69.0".parse().unwrap(), 24, Value::Map(members));
+    GeoDatabase::from_bytes(write_bare_database(kind, &[network]))
+}
+
+/// `country`, `city` and `location` as MaxMind has them, degrees of another width.
+fn nested() -> Vec<(&'static str, Value)> {
+    let names = Value::Map(vec![("de", text("Londen")), ("en", text("London"))]);
+    let degrees = vec![("latitude", Value::Single(51.5142)), ("longitude", Value::Single(-0.0931))];
+    vec![
+        ("city", Value::Map(vec![("names", names)])),
+        ("country", Value::Map(vec![("iso_code", text("GB")), ("geoname_id", Value::Unsigned(2_635_167))])),
+        ("location", Value::Map(degrees)),
+    ]
+}
+
+#[test]
+fn the_layouts_of_all_common_makers_are_read_and_lack_nothing() {
+    let city = || ("city", text("London"));
+    let layouts = [
+        ("DBIP-City-Lite", nested()),
+        (
+            "ipinfo standard_location.mmdb",
+            vec![city(), ("country", text("GB")), ("lat", text("51.5142")), ("lng", text("-0.0931"))],
+        ),
+        (
+            "ipinfo ip_geolocation",
+            vec![
+                city(),
+                ("country", text("United Kingdom")),
+                ("country_code", text("GB")),
+                ("loc", text("51.5142, -0.0931")),
+            ],
+        ),
+        (
+            "ip-location-db",
+            vec![
+                city(),
+                ("country_code", text("GB")),
+                ("latitude", Value::Double(51.5142)),
+                ("longitude", Value::Double(-0.0931)),
+            ],
+        ),
+    ];
+    for (kind, members) in layouts {
+        let database = of_other_maker(kind, members).unwrap();
+        assert!(database.missing().is_empty(), "{kind}: {:?}", database.missing());
+        assert_eq!(lookup(&mut GeoCache::new(Some(Arc::new(database))), "81.2.69.160"), LONDON, "{kind}");
+    }
+}
+
+#[test]
+fn what_no_record_has_is_named_but_a_country_database_need_not_have_cities() {
+    let named = |kind, members| of_other_maker(kind, members).unwrap().missing().to_vec();
+    let code = || ("country_code", text("GB"));
+    assert_eq!(named("ipinfo lite", vec![code()]), ["city", "lat", "lon"]);
+    assert_eq!(named("a City database", vec![code(), ("city", text("London"))]), ["lat", "lon"]);
+    assert_eq!(named("DBIP-Country-Lite", vec![code()]), [""; 0]);
+    // neither a name nor a sign is a code
+    for country in ["United Kingdom", "--"] {
+        assert_eq!(named("Country", vec![("country", text(country))]), ["country"]);
+    }
+}
+
+#[test]
+fn a_database_that_tells_nothing_is_refused_unless_its_type_promises_something() {
+    let odd = || vec![("where", text("London")), ("country", Value::Unsigned(1))];
+    assert_eq!(of_other_maker("Whereabouts", odd()).unwrap_err(), GeoError::WrongType("Whereabouts".into()));
+    let all = ["country", "city", "lat", "lon"];
+    assert_eq!(of_other_maker("My-City", odd()).unwrap().missing(), all);
+    assert_eq!(GeoDatabase::from_bytes(write_bare_database("empty", &[])).unwrap().missing(), all);
+}
+
+#[test]
+fn a_value_of_an_unexpected_type_is_as_good_as_not_there() {
+    let odd = vec![
+        ("country_code", text("GB")),
+        ("city", Value::Unsigned(7)),
+        ("latitude", text("north")),
+        ("longitude", Value::Map(vec![("degrees", Value::Double(3.0))])),
+        ("lng", Value::Unsigned(3)),
+        ("loc", text("nowhere")),
+    ];
+    let database = of_other_maker("odd", odd).unwrap();
+    assert_eq!(
+        lookup(&mut GeoCache::new(Some(Arc::new(database))), "81.2.69.160"),
+        r#"{"country":"GB","lon":3.0}"#
+    );
+}
+
+#[test]
+fn what_says_nothing_of_places_may_be_left_out_of_the_metadata_or_be_empty() {
+    let bare = of_other_maker("", nested()).unwrap();
+    assert_eq!((bare.build_time(), bare.database_type()), (None, "unknown"));
+
+    let mut empty = write_city_database(1_760_000_000, &[london("81.2.69.0/24")]);
+    let find =
+        |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).position(|window| window == text).unwrap();
+    let description = find(&empty, b"\x4bdescription") + 12;
+    let next = find(&empty, b"\x4ddatabase_type");
+    empty.splice(description..next, *b"\xe0");
+    let database = GeoDatabase::from_bytes(empty).unwrap();
+    assert_eq!((database.build_time(), database.database_type()), (Some(1_760_000_000), "Tidegate-City"));
+    assert_eq!(lookup(&mut GeoCache::new(Some(Arc::new(database))), "81.2.69.160"), LONDON);
+}
+
+/// The answers for some addresses.
+fn answers(database: GeoDatabase) -> [serde_json::Value; 4] {
+    let mut cache = GeoCache::new(Some(Arc::new(database)));
+    ["81.2.69.160", "9.9.9.9", "175.16.199.3", "2001:db8::1"]
+        .map(|ip| serde_json::from_slice(cache.fragment(ip.parse().unwrap())).unwrap())
+}
+
+/// Whether an answer is the right one, or a part of it, or null.
+fn says_nothing_wrong(answer: &serde_json::Value, right: &serde_json::Value) -> bool {
+    answer.as_object().is_none_or(|answer| answer.iter().all(|(key, value)| right.get(key) == Some(value)))
+}
+
+#[test]
+fn before_it_is_verified_a_damaged_database_says_less_but_nothing_wrong() {
+    let beijing = City {
+        country: Some("CN".into()),
+        city: Some("Beijing".into()),
+        lat: Some(39.9),
+        lon: Some(116.4),
+        ..network("175.16.199.0/24")
+    };
+    let of_cities =
+        write_city_database(1_760_000_000, &[london("81.2.69.0/24"), london("9.9.9.9/32"), beijing.clone()]);
+    let flat = |code, city, ip: &str| {
+        let members = vec![
+            ("city", text(city)),
+            ("country_code", text(code)),
+            ("latitude", Value::Single(1.5)),
+            ("longitude", Value::Single(2.5)),
+        ];
+        (ip.parse().unwrap(), 24, Value::Map(members))
+    };
+    let of_others = write_bare_database(
+        "flat",
+        &[flat("GB", "London", "81.2.69.0"), flat("CN", "Beijing", "175.16.199.0")],
+    );
+    let mut undetected_at_open = 0;
+    for good in [of_cities, of_others] {
+        let right = answers(GeoDatabase::from_bytes(good.clone()).unwrap());
+        for at in 0..good.len() {
+            for flip in [0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff] {
+                let mut damaged = good.clone();
+                damaged[at] ^= flip;
+                let Ok(database) = GeoDatabase::open(damaged) else { continue };
+                let is_damaged = database.verify().is_err();
+                undetected_at_open += usize::from(is_damaged);
+                for (answer, right) in answers(database).iter().zip(&right) {
+                    assert!(
+                        !is_damaged || says_nothing_wrong(answer, right),
+                        "byte {at} ^ {flip:#x}: {answer} instead of {right}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(undetected_at_open > 0, "nothing was tried");
+}
+
+/// About 60 MB, as a real City database of cities.
+fn large_database() -> Vec<u8> {
+    let place = |i: u32| City {
+        country: Some("GB".into()),
+        city: Some(format!("A town of the number {i}")),
+        lat: Some(f64::from(i) / 10_000.0),
+        lon: Some(f64::from(i) / -10_000.0),
+        ..City {
+            network: IpAddr::V4(((16 << 24) + (i << 10)).into()),
+            prefix_len: 22,
+            ..network("0.0.0.0/0")
+        }
+    };
+    let v6 = |i: u32| City {
+        network: IpAddr::V6(Ipv6Addr::from_bits(0x2001 << 112 | u128::from(i) << 80)),
+        prefix_len: 48,
+        ..place(i)
+    };
+    let places: Vec<City> = (0..470_000).flat_map(|i| [place(i), v6(i)]).collect();
+    write_city_database(1_760_000_000, &places)
+}
+
+#[test]
+#[ignore = "a measurement: cargo test -p tidegate-core --test geo -- --ignored --nocapture"]
+fn how_long_a_large_database_takes_to_open_and_to_verify() {
+    let bytes = large_database();
+    if let Some(path) = std::env::var_os("TIDEGATE_LARGE_GEO") {
+        std::fs::write(path, &bytes).unwrap();
+    }
+    let size = bytes.len() / 1_000_000;
+    let start = std::time::Instant::now();
+    let database = GeoDatabase::open(bytes).unwrap();
+    let opened = start.elapsed();
+    database.verify().unwrap();
+    eprintln!("{size} MB: open after {opened:?}, verified after {:?}", start.elapsed());
 }
 
 /// The directory of MaxMind's test databases, which are not part of this project.

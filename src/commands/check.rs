@@ -243,15 +243,19 @@ fn check_geo(path: &Path, report: &mut Report) {
         .map_err(|error| error.to_string())
         .and_then(|bytes| GeoDatabase::from_bytes(bytes).map_err(|error| error.to_string()));
     match loaded {
-        Ok(database) => report.add(
-            Verdict::Ok,
-            "geo database",
-            format_args!(
-                "{shown}: {}, built at {} (unix time)",
-                database.database_type(),
-                database.build_time()
-            ),
-        ),
+        Ok(database) => {
+            let built = database.build_time().map_or_else(
+                || "does not say when it was built".to_owned(),
+                |built| format!("built at {built} (unix time)"),
+            );
+            let kind = database.database_type();
+            report.add(Verdict::Ok, "geo database", format_args!("{shown}: {kind}, {built}"));
+            if !database.missing().is_empty() {
+                let missing = database.missing().join(", ");
+                let text = format!("no {missing} in the records that were looked at; geo will lack them");
+                report.add(Verdict::Warning, "geo database", text);
+            }
+        }
         Err(error) => report.add(
             Verdict::Warning,
             "geo database",
