@@ -12,23 +12,11 @@ mod windows;
 
 use std::sync::Arc;
 
+pub use evidence::Evidence;
 pub use open::OpenWindows;
 pub use windows::{OpenWindow, Windows};
 
 use crate::{PartitionId, TimestampMs, alert::Alert};
-
-/// One counted event that an alert can show.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    /// Input partition of the event.
-    pub partition: PartitionId,
-    /// Its offset.
-    pub offset: i64,
-    /// Its top-level `user_id`, if that is a string.
-    pub user_id: Option<Box<str>>,
-    /// Its event time.
-    pub timestamp: TimestampMs,
-}
 
 /// Names one window. Rules are named, not numbered, so that a key means the same after a change of the
 /// configuration.

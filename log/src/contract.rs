@@ -4,28 +4,7 @@ use std::time::Duration;
 
 use tidegate_core::{NextOffset, PartitionId, TimestampMs, TopicId, topic_limits::TopicLimits};
 
-use crate::{LogError, OutputBatch};
-
-/// The topics of the pipeline by their role; their names are configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Topic {
-    /// Input.
-    Raw,
-    /// Enriched events.
-    Processed,
-    /// Alerts.
-    Alerts,
-    /// Records that could not be processed.
-    DeadLetters,
-    /// Changelog of the window state, compacted.
-    State,
-}
-
-impl Topic {
-    /// All topics, in the order of their discriminants.
-    pub const ALL: [Self; 5] = [Self::Raw, Self::Processed, Self::Alerts, Self::DeadLetters, Self::State];
-}
+use crate::{LogError, OutputBatch, Topic};
 
 /// One topic as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

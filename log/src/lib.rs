@@ -11,6 +11,7 @@ mod contract;
 pub mod embedded;
 mod error;
 pub mod kafka;
+mod topic;
 mod topics;
 
 pub use batch::{
@@ -19,7 +20,8 @@ pub use batch::{
 };
 pub use contract::{
     ChangelogRecord, CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Health, InputProgress, Log,
-    OffsetRange, RecordReader, RecordRef, RecordSink, Topic, TopicFacts, TopicsFacts,
+    OffsetRange, RecordReader, RecordRef, RecordSink, TopicFacts, TopicsFacts,
 };
 pub use error::{LogError, Refused};
+pub use topic::Topic;
 pub use topics::{Applied, Drift, TopicSpec};

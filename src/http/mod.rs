@@ -8,6 +8,7 @@ mod admission;
 mod api;
 mod connection;
 mod guard;
+mod limits;
 mod log_api;
 mod observed;
 mod page;
@@ -20,7 +21,8 @@ use axum::Router;
 use tokio::{net::TcpListener, sync::watch};
 
 use admission::Peer;
-use connection::{LimitedListener, Limits};
+use connection::LimitedListener;
+use limits::Limits;
 pub(crate) use log_api::{log_routes, no_log_routes};
 pub(crate) use observed::{Facts, HttpState};
 

@@ -11,7 +11,8 @@ use tidegate_core::PartitionId;
 use tidegate_telemetry::{ActorKind, AlertPhase, Journal, Metrics, Status, process};
 use tokio::sync::{Mutex, watch};
 
-use super::api::Frames;
+/// What is the same for all clients in one second: names and data of events.
+pub(super) type Frames = Arc<[(&'static str, String)]>;
 
 /// Open windows that can be told of.
 pub(super) const MAX_WINDOWS: usize = 1000;

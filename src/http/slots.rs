@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::connection::Limits;
+use super::limits::Limits;
 
 /// The connections that are open.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::{
     broker::{Broker, VERSION},
     flink,
     guard::Guarded,
-    kafka, root,
+    root, signals,
 };
 
 /// What can be measured beside the comparison, which is measured when none of these is named.
@@ -24,7 +24,7 @@ const FLINK: &str = "--flink";
 
 /// Leaves everything to the benchmark's own binary, which knows Kafka; `args` are its own.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
-    kafka::catch_signals()?;
+    signals::catch_signals()?;
     let (kind, args) = match args.split_first() {
         Some((kind, rest)) if KINDS.contains(&kind.as_str()) => (kind.as_str(), rest),
         _ => ("compare", args),
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
         if let Some(status) = bench.exited()? {
             break status;
         }
-        if kafka::interrupted() {
+        if signals::interrupted() {
             return Err("interrupted".into());
         }
         broker.check()?;

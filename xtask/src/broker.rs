@@ -65,7 +65,7 @@ impl Broker {
         // the port opens when the broker has registered, recovered its logs and serves requests
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
             self.check()?;
-            if crate::kafka::interrupted() {
+            if crate::signals::interrupted() {
                 return Err("interrupted".into());
             }
             if Instant::now() > deadline {

@@ -10,6 +10,7 @@ mod guard;
 mod instructions;
 mod kafka;
 mod maven;
+mod signals;
 mod test;
 mod tidy;
 

@@ -5,11 +5,11 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use crate::{Error, broker::Broker, kafka, root};
+use crate::{Error, broker::Broker, root, signals};
 
 /// Builds the tests, brings up a broker, runs them, stops it. The exit code is that of `cargo test`.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
-    kafka::catch_signals()?;
+    signals::catch_signals()?;
     // what does not compile should say so before a broker starts
     if !cargo_test(&[]).arg("--no-run").status()?.success() {
         return Ok(ExitCode::FAILURE);

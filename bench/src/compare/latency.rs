@@ -17,8 +17,8 @@ use self::probe::{Probes, THRESHOLD};
 use super::{
     Machine, Place,
     daemon::{Daemon, RUNNING, run_command},
+    figures::{aligned, grouped, markdown},
     process::{machine_busy, snapshot},
-    report::{aligned, grouped, markdown},
     run::wait_for_rest,
     site::{Site, Workshop},
     stats::Quantiles,

@@ -2,7 +2,9 @@
 
 mod daemon;
 mod digest;
+mod figures;
 mod flink;
+mod flink_job;
 mod growth;
 mod latency;
 mod machine;
@@ -27,8 +29,8 @@ use self::{
     digest::Digest,
     machine::Machine,
     program::Program,
-    report::{Idle, Report},
-    run::{Run, measure, measure_idle},
+    report::Report,
+    run::{Idle, Run, measure, measure_idle},
     site::{Site, Workshop},
 };
 pub(crate) use self::{
@@ -195,7 +197,7 @@ impl Bench<'_> {
             self.idle = Some(measure_idle(&site, &self.workshop)?);
         }
         let run = Run { program, round, figures };
-        eprintln!("{}", report::line(&run, self.args.events));
+        eprintln!("{}", figures::line(&run, self.args.events));
         self.runs.push(run);
         self.workshop.remove(&site)
     }

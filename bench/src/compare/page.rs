@@ -2,10 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{
-    plot,
-    report::{Report, markdown},
-};
+use super::{figures::markdown, plot, report::Report};
 use crate::Error;
 
 const END: &str = "<!-- end of figures -->\n";

@@ -1,9 +1,6 @@
 //! The figures as bars: an SVG that follows the reader's light or dark scheme.
 
-use super::{
-    Program, Spread,
-    report::{Figure, Report},
-};
+use super::{Program, Spread, figures::Figure, report::Report};
 
 const WIDTH: f64 = 720.0;
 /// Where bars begin, and how long the longest is.

@@ -3,7 +3,7 @@
 use std::{env, fmt, process::Command};
 
 use super::{
-    flink::{self, Form},
+    flink_job::{self, Form},
     site::{Site, Workshop},
 };
 use crate::Error;
@@ -49,7 +49,7 @@ impl Program {
                 command.args(["run", "--until-end"]);
                 command
             }
-            Self::Flink(form) => return flink::commands(form, site, workshop, true),
+            Self::Flink(form) => return flink_job::commands(form, site, workshop, true),
         };
         command.arg("--config").arg(&site.config);
         Ok(vec![command])

@@ -10,7 +10,7 @@ use self::output::Arrivals;
 use super::{
     Machine, Place,
     daemon::{Daemon, OUTPUT_FLOWS, PANICKED, RECOVERED, RUNNING, run_command},
-    report::{aligned, grouped, markdown},
+    figures::{aligned, grouped, markdown},
     run::wait_for_rest,
     site::{Site, Workshop},
     stats::Quantiles,

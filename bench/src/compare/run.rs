@@ -11,7 +11,6 @@ use std::{
 use super::{
     Program,
     process::{Snapshot, machine_busy, memory_bytes, snapshot},
-    report::Idle,
     site::{Site, Workshop, log_into},
     visible::Visible,
 };
@@ -38,6 +37,14 @@ pub(super) struct Run {
     /// Counted from 0.
     pub(super) round: usize,
     pub(super) figures: Figures,
+}
+
+/// A daemon that has nothing to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Idle {
+    /// Share of one core.
+    pub(super) cores: f64,
+    pub(super) rss_bytes: u64,
 }
 
 /// What was seen.

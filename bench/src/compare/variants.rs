@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Machine, Place, Program, Spread,
-    report::{Figure, aligned, grouped, line, markdown, range},
+    figures::{Figure, aligned, grouped, line, markdown, range},
     run::{Run, get, measure},
     site::Workshop,
 };

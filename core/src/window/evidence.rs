@@ -1,6 +1,19 @@
 //! How much a window remembers of the events that it counted.
 
-use super::Evidence;
+use crate::{PartitionId, TimestampMs};
+
+/// One counted event that an alert can show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// Input partition of the event.
+    pub partition: PartitionId,
+    /// Its offset.
+    pub offset: i64,
+    /// Its top-level `user_id`, if that is a string.
+    pub user_id: Option<Box<str>>,
+    /// Its event time.
+    pub timestamp: TimestampMs,
+}
 
 /// The first events are remembered, at most so many, and only as long as they fit the alert that shows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

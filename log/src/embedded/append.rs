@@ -2,78 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use tidegate_core::{TimestampMs, partitioner::partition_for_key};
+use tidegate_core::partitioner::partition_for_key;
 
 use super::{
-    chunk::{ChunkRecord, MAX_RECORD, Packer},
+    chunk::{MAX_RECORD, Packer},
+    queue::{NewRecord, Place, Request},
     rows::{Slot, TopicRow},
     store::{Commit, Store, Writing},
 };
 use crate::LogError;
-
-/// A record to append.
-#[derive(Debug, Clone, Default)]
-pub struct NewRecord {
-    /// Where it goes; without one by the key as the Java client does it, and without a key in turn.
-    pub partition: Option<u32>,
-    /// Timestamp in ms since the epoch.
-    pub timestamp: TimestampMs,
-    /// Key.
-    pub key: Option<Vec<u8>>,
-    /// Value; `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
-    /// Headers as [`push_header`](crate::push_header) encodes them.
-    pub headers: Vec<u8>,
-}
-
-impl NewRecord {
-    fn packed(&self) -> ChunkRecord<'_> {
-        ChunkRecord {
-            timestamp: self.timestamp,
-            key: self.key.as_deref(),
-            value: self.value.as_deref(),
-            headers: &self.headers,
-        }
-    }
-}
-
-/// Where an appended record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Partition.
-    pub partition: u32,
-    /// Offset.
-    pub offset: i64,
-}
-
-/// Appends that wait for whoever writes next.
-#[derive(Default)]
-pub(super) struct Queue {
-    waiting: Mutex<Vec<Arc<Request>>>,
-    turn: AtomicU32,
-}
-
-struct Request {
-    topic: String,
-    records: Vec<NewRecord>,
-    outcome: Mutex<Option<Result<Vec<Place>, LogError>>>,
-}
-
-impl Request {
-    fn take_outcome(&self) -> Option<Result<Vec<Place>, LogError>> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn answer(&self, outcome: Result<Vec<Place>, LogError>) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-    }
-}
 
 /// Appends `records` together: all become visible at once, or none.
 ///

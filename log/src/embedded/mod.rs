@@ -10,11 +10,13 @@
 mod append;
 mod chunk;
 mod clean;
+mod queue;
 mod reader;
 mod rows;
 mod store;
 mod topics;
 mod verify;
+mod view;
 mod writer;
 
 use std::{
@@ -26,7 +28,7 @@ use std::{
 
 use tidegate_core::{NextOffset, TimestampMs, topic_limits::TopicLimits};
 
-pub use self::append::{NewRecord, Place};
+pub use self::queue::{NewRecord, Place};
 use self::{
     reader::{Cursor, EmbeddedReader, out_of_range},
     rows::{OffsetKey, Slot},

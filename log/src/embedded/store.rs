@@ -27,17 +27,17 @@ use sled::{Batch, Db};
 use tidegate_disk::{CALL_LIMIT, Fault, call};
 
 use super::{
-    append::Queue,
     chunk::Packed,
-    rows::{self, Manifest, OffsetKey, OffsetRow, PartitionRow, Slot, TopicRow},
+    queue::Queue,
+    rows::{self, Manifest, OffsetRow, PartitionRow, Slot, TopicRow},
     verify,
+    view::{BATCH_ROWS, View},
 };
 use crate::{Health, LogError};
 
 /// sled's page cache; what is read is nearly always what was just written.
 const CACHE_BYTES: u64 = 32 << 20;
-/// Limits of one sled batch; beyond them it blocks all of sled for long and takes memory out of proportion.
-pub(super) const BATCH_ROWS: usize = 500;
+/// As [`BATCH_ROWS`], in bytes.
 const BATCH_BYTES: usize = 4 << 20;
 /// A full disk leaves sled out of use until it is opened again, so writing ends before.
 const SPARE_BYTES: u64 = 8 << 20;
@@ -66,22 +66,6 @@ pub(super) struct Store {
 /// The right to write, while it is held.
 pub(super) struct Writing<'a> {
     _turn: MutexGuard<'a, ()>,
-}
-
-/// What is committed, as everybody sees it.
-#[derive(Default)]
-pub(super) struct View {
-    /// `None` while the database is out of use.
-    db: Option<Db>,
-    /// Why it is.
-    trouble: Option<LogError>,
-    tried: Option<Instant>,
-    pub(super) commits: u64,
-    pub(super) topics: BTreeMap<String, TopicRow>,
-    pub(super) partitions: BTreeMap<Slot, PartitionRow>,
-    pub(super) offsets: BTreeMap<OffsetKey, OffsetRow>,
-    /// The writer of each id that may commit.
-    pub(super) writers: BTreeMap<String, u64>,
 }
 
 /// What becomes visible together.
@@ -329,23 +313,6 @@ impl Drop for Store {
             // what was acknowledged is on the disk
             let _ = tidegate_disk::close(db);
         }
-    }
-}
-
-impl View {
-    fn trouble(&self) -> LogError {
-        let unknown = || LogError::Unavailable { what: "embedded log", cause: "out of use".into() };
-        self.trouble.as_ref().map_or_else(unknown, LogError::again)
-    }
-
-    /// The topic of a name.
-    pub(super) fn topic(&self, name: &str) -> Result<&TopicRow, LogError> {
-        self.topics.get(name).ok_or_else(|| LogError::TopicsMissing(vec![name.to_owned()]))
-    }
-
-    /// The row of a partition.
-    pub(super) fn partition(&self, slot: Slot) -> Option<PartitionRow> {
-        self.partitions.get(&slot).copied()
     }
 }
 

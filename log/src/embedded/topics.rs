@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     rows::{PartitionRow, Slot, TopicRow},
-    store::{Commit, Store, View},
+    store::{Commit, Store},
+    view::View,
 };
 use crate::{
     Applied, Drift, LogError, TopicSpec,

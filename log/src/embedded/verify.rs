@@ -7,7 +7,7 @@ use sled::{Batch, Db, IVec};
 use super::{
     chunk::{self, Chunk},
     rows::{self, Manifest, OffsetRow, PartitionRow, Slot, TopicRow},
-    store::{BATCH_ROWS, View},
+    view::{BATCH_ROWS, View},
 };
 
 /// How long it may take; a few lookups a partition.

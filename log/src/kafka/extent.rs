@@ -12,8 +12,10 @@ use std::fmt::Write as _;
 
 use tidegate_core::NextOffset;
 
-use super::writer::METADATA_MAX_BYTES;
 use crate::{InputProgress, Topic, TopicsFacts};
+
+/// The broker's `offset.metadata.max.bytes`. A string a few times as long makes it close the connection.
+pub(super) const METADATA_MAX_BYTES: usize = 4096;
 
 const SEPARATOR: char = '|';
 /// Letters of the topics that are written, in the order of [`Topic`].

@@ -8,21 +8,17 @@ use std::{
 
 use tidegate_core::{NextOffset, PartitionId};
 
-use super::{config::KafkaConfig, end_in_background, health::Clients, reader::KafkaReader};
+use super::{
+    config::KafkaConfig,
+    end_in_background,
+    health::Clients,
+    reader::{Isolation, KafkaReader},
+};
 use crate::{LogError, RecordReader, RecordRef, RecordSink, Topic};
 
 /// A piece is what one epoch wrote, or less.
 const DEADLINE: Duration = Duration::from_secs(30);
 const BATCH: usize = 4_000;
-
-/// Which records are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Isolation {
-    /// Those of committed transactions.
-    Committed,
-    /// All.
-    Uncommitted,
-}
 
 /// A record that was read.
 pub(super) struct Kept {

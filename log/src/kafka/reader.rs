@@ -17,9 +17,17 @@ use super::{
     failure::{by_code, classify, is_missing, is_passing},
     health::{ClientHealth, Clients, Context},
     native::{FetchQueue, Fetched},
-    range::Isolation,
 };
 use crate::{Health, LogError, RecordReader, RecordRef, RecordSink, Topic};
+
+/// Which records are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Isolation {
+    /// Those of committed transactions.
+    Committed,
+    /// All.
+    Uncommitted,
+}
 
 /// How long a new client may take to find the broker before the caller hears of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -26,14 +26,18 @@ use tidegate_core::{
 use super::{
     bring_up,
     config::KafkaConfig,
-    extent::{Extent, own_text},
+    extent::{Extent, METADATA_MAX_BYTES, own_text},
     failure::{by_code, classify},
     health::{Clients, Context},
     native::{self, Producer, Question, Record},
-    range::{self, Isolation, Kept},
-    writer::REQUEST_TIMEOUT,
+    range::{self, Kept},
+    reader::Isolation,
 };
 use crate::{Headers, LogError, Origin, Topic, TopicsFacts};
+
+/// How long a new client may take to find the broker, and how long one request may take before the caller hears
+/// of it; both can be tried again.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 const WHAT: &str = "taking over as the writer";
 /// How many milliseconds those that ask before the writer wait for the broker's answer, one after another. Rolling
@@ -425,7 +429,7 @@ impl Takeover<'_> {
         let mut notes = vec![String::new()];
         for Lost { topic, partition, from, to } in lost {
             let entry = format!("{NOTE} {} {partition} {from} {to};", self.topic(topic)? as u8);
-            if notes.last().is_some_and(|note| note.len() + entry.len() > super::writer::METADATA_MAX_BYTES) {
+            if notes.last().is_some_and(|note| note.len() + entry.len() > METADATA_MAX_BYTES) {
                 notes.push(String::new());
             }
             if let Some(note) = notes.last_mut() {

@@ -21,21 +21,18 @@ use tidegate_core::{NextOffset, PartitionId};
 use super::{
     bring_up,
     config::KafkaConfig,
-    extent::{Extent, own_text},
+    extent::{Extent, METADATA_MAX_BYTES, own_text},
     failure::{by_code, classify, is_missing},
     health::{ClientHealth, Clients, Context},
     native::{self, Described, Producer, Question, Record},
     refused::Learnt,
-    takeover::{Takeover, committed, connect, end_predecessor},
+    takeover::{REQUEST_TIMEOUT, Takeover, committed, connect, end_predecessor},
 };
 use crate::{
     CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Headers, InputProgress, LogError, OutputBatch,
     Topic, TopicsFacts,
 };
 
-/// How long a new client may take to find the broker, and how long one request may take before the caller hears
-/// of it; both can be tried again.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waiting longer for room in the queue than the broker keeps a silent transaction open makes no sense.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(45);
 /// An abort throws the epoch's records away; the flush before it only registers its partitions.
@@ -46,8 +43,6 @@ const ABORT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 const SLOW_END: Duration = Duration::from_millis(70);
 /// How long a flush waits before it looks whether a record was refused meanwhile.
 const FLUSH_STEP: Duration = Duration::from_millis(100);
-/// The broker's `offset.metadata.max.bytes`. A string a few times as long makes it close the connection.
-pub(super) const METADATA_MAX_BYTES: usize = 4096;
 
 /// Writes epochs as transactions of one `transactional.id`.
 pub(super) struct KafkaWriter {

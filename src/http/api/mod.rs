@@ -16,8 +16,6 @@ use axum::{
 use serde::Deserialize;
 use utoipa::{IntoParams, OpenApi};
 
-pub(super) use self::stream::Frames;
-
 use self::bodies::{
     AlertsBody, CheckpointsBody, DeadLettersBody, ErrorBody, StatusBody, TopologyBody, WindowsBody,
 };

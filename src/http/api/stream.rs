@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{WINDOWS, render};
 use crate::http::{
     HttpState, admission,
-    observed::{Observed, Seconds},
+    observed::{Frames, Observed, Seconds},
 };
 
 /// Everything as it changes: server-sent events, once a second
@@ -38,9 +38,6 @@ pub(super) async fn stream(
         Some((Ok(event), (client, leave)))
     })))
 }
-
-/// What is the same for all clients in one second: names and data of events.
-pub(in crate::http) type Frames = Arc<[(&'static str, String)]>;
 
 /// Renders what clients see this second, or takes what another client has had rendered.
 async fn frames(state: &Observed) -> Frames {

@@ -8,7 +8,7 @@ use std::{
 use axum::http::{HeaderMap, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::ingest::MAX_BODY;
+use super::MAX_BODY;
 
 /// Bytes that are decoded at a time.
 const PIECE: usize = 64 << 10;

@@ -18,13 +18,11 @@ use tidegate_log::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    LogApi,
+    LogApi, MAX_BODY,
     encoding::{self, Encoding, Undecodable},
     log_problem, problem, told,
 };
 
-/// Largest body, as it comes and decoded.
-pub(super) const MAX_BODY: usize = 16 << 20;
 /// Bodies that are in memory at a time, all together.
 pub(super) const MAX_IN_MEMORY: usize = 64 << 20;
 /// Most events in one request; many small ones take far more memory than their bytes.

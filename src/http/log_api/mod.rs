@@ -22,6 +22,8 @@ use tokio::sync::Semaphore;
 use self::ingest::MAX_IN_MEMORY;
 use crate::wiring;
 
+/// Largest body, as it comes and decoded.
+const MAX_BODY: usize = 16 << 20;
 /// Appends that wait for the disk at a time; each takes a thread.
 const APPENDS: usize = 64;
 /// Bodies that are decoded at a time; each takes a thread, and up to 8 MiB beside what comes out.

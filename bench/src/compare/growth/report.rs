@@ -8,7 +8,7 @@ use super::{
 };
 use crate::compare::{
     Spread,
-    report::{Figure, aligned, grouped, markdown, range},
+    figures::{Figure, aligned, grouped, markdown, range},
 };
 
 pub(super) struct Report {

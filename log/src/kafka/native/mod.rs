@@ -10,6 +10,7 @@
 mod admin;
 mod fetch;
 mod produce;
+mod refusal;
 mod topics;
 
 use std::{
@@ -21,7 +22,8 @@ use std::{
 pub(super) use self::{
     admin::set_topic_config,
     fetch::{FetchQueue, Fetched, committed},
-    produce::{Producer, Record, refusal_words},
+    produce::{Producer, Record},
+    refusal::refusal_words,
     topics::{Described, Permissions, Question, ends, permissions},
 };
 use crate::LogError;

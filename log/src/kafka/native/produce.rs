@@ -15,12 +15,11 @@ use rdkafka::{
     ClientConfig,
     bindings::{self as sys, rd_kafka_headers_t, rd_kafka_topic_t, rd_kafka_vtype_t as V},
     error::RDKafkaErrorCode as Code,
-    message::BorrowedMessage,
     producer::{BaseProducer, Producer as _, PurgeConfig},
     types::RDKafkaRespErr,
 };
 
-use super::{c_string, text, timeout_ms};
+use super::{c_string, timeout_ms};
 use crate::{
     Headers, LogError, Origin,
     kafka::{
@@ -160,13 +159,6 @@ impl Producer {
             code => Err(code),
         }
     }
-}
-
-/// What the broker said about a record that it refused.
-pub(in crate::kafka) fn refusal_words(message: &BorrowedMessage<'_>) -> Option<String> {
-    // SAFETY: the message is alive, and so are the words, which may be null, until it is given back
-    let words = unsafe { text(sys::rd_kafka_message_produce_errstr(message.ptr())) };
-    (!words.is_empty()).then_some(words)
 }
 
 fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
