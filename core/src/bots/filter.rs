@@ -146,8 +146,9 @@ impl BotFilter {
 fn compile_all(patterns: &[Pattern], numbers: &[usize]) -> Result<RegexSet, PatternError> {
     let patterns = || numbers.iter().map(|number| &patterns[*number].regex);
     compile_set(patterns()).map_err(|error| {
-        // one that is too much even by itself is named
-        let alone = patterns().find_map(|regex| Some((regex, compile(regex).err()?)));
+        // one that is too much even by itself is named; short ones without a repetition are not
+        let large = patterns().filter(|regex| regex.contains('{') || regex.len() > 4096);
+        let alone = large.into_iter().find_map(|regex| Some((regex, compile(regex).err()?)));
         match alone {
             Some((regex, error)) => PatternError::Regex { regex: regex.clone(), problem: problem(&error) },
             None => PatternError::Together(error.to_string()),
