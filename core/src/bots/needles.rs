@@ -16,7 +16,7 @@ pub(super) struct Needles {
     width: usize,
 }
 
-/// Most bytes of needles, which then take some 16 MiB. The built-in list has a tenth of it.
+/// Most bytes of needles, which then take some 16 MiB. The built-in list has far less.
 pub(super) const MAX_NEEDLE_BYTES: usize = 64 << 10;
 
 const IS_FOUND: u32 = 1 << 31;
