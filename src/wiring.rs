@@ -124,19 +124,25 @@ pub(crate) fn pipeline_settings(settings: &Settings) -> Result<PipelineSettings,
     })
 }
 
+/// The bot filter; `None` if it is off.
 fn bot_filter(settings: &Settings) -> Result<Option<Arc<BotFilter>>, String> {
-    let filter = &settings.filter;
-    if !filter.enabled {
+    if !settings.filter.enabled {
         return Ok(None);
     }
+    compile_bot_filter(settings).map(|filter| Some(Arc::new(filter)))
+}
+
+/// Compiles the patterns of the configuration, also if the filter is off.
+pub(crate) fn compile_bot_filter(settings: &Settings) -> Result<BotFilter, String> {
+    let filter = &settings.filter;
     let mut patterns: Vec<Pattern> = match &filter.patterns_file {
-        None => bots::embedded().into_iter().collect(),
+        None => bots::embedded(),
         Some(path) => patterns::read(path).map_err(|wrong| wrong.join("\n"))?,
     };
-    patterns.retain(|pattern| pattern.category.is_none_or(|category| filter.categories.contains(&category)));
-    patterns.extend(filter.patterns.iter().map(|regex| Pattern { regex: regex.clone(), category: None }));
-    let filter = BotFilter::new(&patterns).map_err(|error| format!("filter.patterns: {error}"))?;
-    Ok(Some(Arc::new(filter)))
+    // the first match decides, and what somebody added for himself goes before the list
+    let own = filter.patterns.iter().map(|regex| Pattern { regex: regex.clone(), category: None });
+    patterns.splice(0..0, own);
+    BotFilter::new(&patterns, &filter.categories).map_err(|error| format!("filter.patterns: {error}"))
 }
 
 /// The label values of the metrics.

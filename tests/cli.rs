@@ -143,6 +143,58 @@ fn config_show_resolves_overrides_and_variables_and_hides_secrets() {
 }
 
 #[test]
+fn explain_agent_tells_category_name_pattern_and_whether_it_is_dropped() {
+    let explain = |agent: &str, args: &[&str]| {
+        let args: Vec<&str> = ["explain-agent", agent].iter().chain(args).copied().collect();
+        let found = output(&mut tidegate(&args));
+        assert_eq!(found.code, Some(0), "{}", found.stderr);
+        found.stdout
+    };
+    let googlebot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+    let told = "a bot, dropped\ncategory  search\nname      Googlebot\npattern   googlebot\n";
+    assert_eq!(explain(googlebot, &[]), told);
+    let curl = explain("curl/8.9.1", &[]);
+    assert!(curl.starts_with("a bot, not dropped: filter.categories has no `http-library`\n"), "{curl}");
+    assert_eq!(
+        explain("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", &[]),
+        "not a bot: no pattern matches\n"
+    );
+    let cubot =
+        "Mozilla/5.0 (Linux; Android 10; CUBOT_P30) AppleWebKit/537.36 Chrome/129.0.0.0 Mobile Safari/537.36";
+    assert_eq!(explain(cubot, &[]), "not a bot: an exception matches\npattern   cubot\n");
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tidegate.toml");
+    let base = "kafka.bootstrap_servers = '127.0.0.1:1'\n[filter]\n";
+    fs::write(&file, format!("{base}patterns = ['acme-[a-z]+']\ncategories = ['ai', 'http-library']"))
+        .unwrap();
+    let with = |agent: &str, more: &[&str]| -> Value {
+        let args: Vec<&str> =
+            ["--json", "--config", file.to_str().unwrap()].iter().chain(more).copied().collect();
+        serde_json::from_str(&explain(agent, &args)).unwrap()
+    };
+    let of = |found: &Value| {
+        (
+            found["dropped"].as_bool().unwrap(),
+            found["category"].as_str().map(str::to_owned),
+            found["name"].clone(),
+        )
+    };
+    assert_eq!(of(&with(googlebot, &[])), (false, Some("search".into()), "Googlebot".into()));
+    assert_eq!(of(&with("curl/8.9.1", &[])), (true, Some("http-library".into()), "curl".into()));
+    let own = with("Mozilla/5.0 Acme-Probe/2 Googlebot", &[]);
+    assert_eq!(of(&own), (true, Some("own".into()), "Acme-Probe".into()));
+    assert_eq!(own["pattern"], "acme-[a-z]+");
+    assert_eq!(of(&with(cubot, &[])), (false, None, Value::Null));
+    // the name of before, when there were four categories
+    assert!(of(&with(googlebot, &["--set", "filter.categories=[\"crawler\"]"])).0);
+    assert!(!of(&with("GPTBot/1.2", &["--set", "filter.categories=[\"crawler\"]"])).0);
+    let off = with("GPTBot/1.2", &["--set", "filter.enabled=false"]);
+    assert_eq!(of(&off), (false, Some("ai".into()), "GPTBot".into()));
+    assert_eq!(off["bot"], true);
+}
+
+#[test]
 fn completions_are_printed_for_each_shell() {
     for shell in ["bash", "zsh", "fish"] {
         let found = output(&mut tidegate(&["completions", shell]));

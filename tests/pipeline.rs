@@ -174,8 +174,13 @@ fn field_paths_and_bot_patterns_are_those_of_the_configuration() {
     site.write(&all.map(|value| record(0, "user", value.as_str(), now)).collect::<Vec<_>>());
     let daemon = site.run();
     site.await_caught_up();
+    let metrics = daemon.metrics();
     daemon.stop();
 
+    for (category, count) in [("own", 1), ("ai", 1), ("search", 0), ("http-library", 0)] {
+        let found = metrics.sum("tidegate_bot_events_total", &[("category", category)]);
+        assert_eq!(found, count, "{category}");
+    }
     let values_of = |topic: &str| -> Vec<String> {
         let found = site.kafka.dump(topic).into_iter();
         found.map(|found| String::from_utf8(found.value.unwrap()).unwrap()).collect()

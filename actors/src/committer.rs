@@ -18,6 +18,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::{
     Epoch, Generation, NextOffset, PartitionId, TimestampMs,
     alert::Phase,
+    bots::Category,
     epoch::{EpochMark, TopicIds},
 };
 use tidegate_log::{CommitPhases, InputProgress, OutputBatch, OutputRecord, Span, Topic, TopicsFacts};
@@ -418,7 +419,9 @@ impl CommitterState {
         {
             metrics.sink_records(sink).add(records);
         }
-        metrics.bot_events().add(total.bots);
+        for (category, events) in Category::ALL.into_iter().zip(total.bots) {
+            metrics.bot_events(category).add(events);
+        }
         metrics.skipped_tombstones().add(total.tombstones);
         metrics.future_events().add(total.future);
         for (reason, records) in total.dead.into_iter().enumerate() {

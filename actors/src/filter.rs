@@ -9,7 +9,7 @@ use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::{
     TimestampMs,
-    bots::BotCache,
+    bots::{BotCache, Category},
     event::Event,
     partitioner::{key_group, window_actor},
     rules::Rule,
@@ -124,8 +124,8 @@ impl FilterState {
             } else {
                 highest = highest.max(Some(timestamp));
             }
-            if self.is_bot(&event) {
-                tally.bots += 1;
+            if let Some(category) = self.dropped_as(&event) {
+                tally.bots[category as usize] += 1;
                 verdicts.push(Verdict::Bot);
                 continue;
             }
@@ -147,11 +147,8 @@ impl FilterState {
         sampled_producer(record.headers.of(&batch.arena)).map(Box::new)
     }
 
-    fn is_bot(&mut self, event: &Event<'_>) -> bool {
-        match (&mut self.bots, &event.user_agent) {
-            (Some(bots), Some(user_agent)) => bots.is_bot(user_agent),
-            _ => false,
-        }
+    fn dropped_as(&mut self, event: &Event<'_>) -> Option<Category> {
+        self.bots.as_mut()?.drops(event.user_agent.as_deref()?)
     }
 }
 

@@ -1,13 +1,14 @@
 //! What was counted on the way, per piece and per epoch.
 
-use tidegate_core::event::Reason;
+use tidegate_core::{bots::Category, event::Reason};
 
 /// Where the records of a piece or an epoch went. Every record is in exactly one of forwarded, bots,
 /// tombstones and dead.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) forwarded: u64,
-    pub(crate) bots: u64,
+    /// By category, in the order of [`Category::ALL`].
+    pub(crate) bots: [u64; Category::ALL.len()],
     pub(crate) tombstones: u64,
     /// By reason, in the order of [`Reason::ALL`].
     pub(crate) dead: [u64; Reason::ALL.len()],
@@ -18,7 +19,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// Records that this tally is about.
     pub(crate) fn records(&self) -> u64 {
-        self.forwarded + self.bots + self.tombstones + self.dead_letters()
+        self.forwarded + self.bots.iter().sum::<u64>() + self.tombstones + self.dead_letters()
     }
 
     pub(crate) fn dead_letters(&self) -> u64 {
@@ -31,9 +32,11 @@ impl Tally {
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.forwarded += other.forwarded;
-        self.bots += other.bots;
         self.tombstones += other.tombstones;
         self.future += other.future;
+        for (sum, more) in self.bots.iter_mut().zip(other.bots) {
+            *sum += more;
+        }
         for (sum, more) in self.dead.iter_mut().zip(other.dead) {
             *sum += more;
         }

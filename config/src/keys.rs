@@ -229,23 +229,47 @@ fn event(walk: &mut Walk<'_>) -> FieldPaths {
     }
 }
 
+/// Names of the categories of bots. `crawler` was one before search engines and others got their own.
+const CATEGORIES: &[(&str, &[Category])] = &[
+    ("ai", &[Category::Ai]),
+    ("search", &[Category::Search]),
+    ("social", &[Category::Social]),
+    ("monitor", &[Category::Monitor]),
+    ("seo", &[Category::Seo]),
+    ("feed", &[Category::Feed]),
+    ("scanner", &[Category::Scanner]),
+    ("headless", &[Category::Headless]),
+    ("http-library", &[Category::HttpLibrary]),
+    ("other", &[Category::Other]),
+    (
+        "crawler",
+        &[
+            Category::Search,
+            Category::Social,
+            Category::Feed,
+            Category::Scanner,
+            Category::Headless,
+            Category::Other,
+        ],
+    ),
+];
+
 fn filter(walk: &mut Walk<'_>) -> Filter {
+    let by_default = Category::dropped_by_default();
+    let by_default =
+        CATEGORIES.iter().filter(|(_, of)| matches!(of, [category] if by_default.contains(category)));
     Filter {
         enabled: walk.key("enabled", &Boolean, true, "Whether events of bots are dropped."),
-        categories: walk.key(
-            "categories",
-            &Choices {
-                of: Choice(&[
-                    ("crawler", Category::Crawler),
-                    ("ai", Category::Ai),
-                    ("seo", Category::Seo),
-                    ("monitor", Category::Monitor),
-                ]),
-                min: 0,
-            },
-            Category::ALL.to_vec(),
-            "Categories of the list that are in use.",
-        ),
+        categories: walk
+            .key(
+                "categories",
+                &Choices { of: Choice(CATEGORIES), min: 0 },
+                by_default.map(|(_, category)| *category).collect(),
+                "Categories of bots whose events are dropped, see docs/bots.md. `crawler` stands for `search`, \
+                 `social`, `feed`, `scanner`, `headless` and `other`. What matches a pattern without a category \
+                 is always dropped.",
+            )
+            .concat(),
         patterns_file: walk
             .key(
                 "patterns_file",

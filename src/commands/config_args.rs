@@ -19,7 +19,7 @@ pub(crate) struct ConfigArgs {
     /// Override one key, such as `--set checkpoint.interval=100ms`; may be repeated
     // what is overridden may be a password, and arguments end up in debug output
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
-    set: Vec<Secret>,
+    pub(crate) set: Vec<Secret>,
 }
 
 impl ConfigArgs {
@@ -74,7 +74,7 @@ pub(crate) fn print(text: &str) -> ExitCode {
 }
 
 /// A missing `=` is wrong usage, not a wrong configuration.
-fn key_and_value(argument: &str) -> Result<Secret, String> {
+pub(crate) fn key_and_value(argument: &str) -> Result<Secret, String> {
     match argument.split_once('=') {
         Some((key, _)) if !key.trim().is_empty() => Ok(Secret::new(argument)),
         _ => Err("write it as KEY=VALUE, such as checkpoint.interval=100ms".into()),

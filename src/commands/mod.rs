@@ -5,6 +5,7 @@ mod check_refusals;
 mod config;
 mod config_args;
 mod demo;
+mod explain_agent;
 mod generate;
 mod offsets;
 mod run;
@@ -42,6 +43,8 @@ enum Command {
     Generate(generate::Args),
     /// Print the default configuration, its JSON Schema, or the resolved configuration
     Config(config::Args),
+    /// Say whether a user agent is taken for a bot, of which category, and why
+    ExplainAgent(explain_agent::Args),
     /// Watch a running daemon in the terminal
     Top(top::Args),
     /// Put lost input offsets back, or settle a transaction whose fate cannot be told; no daemon may be running
@@ -66,6 +69,7 @@ impl Cli {
             Command::Topics(args) => topics::run(&args),
             Command::Generate(args) => generate::run(&args),
             Command::Config(args) => config::run(&args),
+            Command::ExplainAgent(args) => explain_agent::run(&args),
             Command::Top(args) => top::run(&args),
             Command::Offsets(args) => offsets::run(&args),
             Command::State(args) => state::run(&args),

@@ -195,7 +195,7 @@ impl Sample {
             at: Instant::now(),
             cpu_seconds: process::cpu_seconds(),
             counts: Counts {
-                bots: metrics.bot_events().get(),
+                bots: metrics.all_bot_events(),
                 dead_letters: (0..facts.reasons.len()).map(|reason| metrics.dead_letters(reason).get()).sum(),
                 skipped: metrics.skipped_tombstones().get(),
                 late: rules().map(|rule| metrics.late_events(rule).get()).sum(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use prometheus::TextEncoder;
-use tidegate_core::{Epoch, PartitionId, TimestampMs};
+use tidegate_core::{Epoch, PartitionId, TimestampMs, bots::Category};
 
 use crate::{
     ActorKind, AlertPhase, CheckpointPhase, Counter, Gauge, Histogram, Labels, Otlp, Stage, StageMeter,
@@ -70,10 +70,16 @@ impl Metrics {
         self.0.sink_records.get(topic)
     }
 
-    /// Events dropped as bots.
+    /// Events dropped as bots of a category.
     #[must_use]
-    pub fn bot_events(&self) -> &Counter {
-        self.0.bot_events.get(0)
+    pub fn bot_events(&self, category: Category) -> &Counter {
+        self.0.bot_events.get(category as usize)
+    }
+
+    /// Events dropped as bots, of all categories.
+    #[must_use]
+    pub fn all_bot_events(&self) -> u64 {
+        Category::ALL.into_iter().map(|category| self.bot_events(category).get()).sum()
     }
 
     /// Dead letters for a reason of [`Labels::reasons`].

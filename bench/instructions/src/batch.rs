@@ -77,7 +77,7 @@ impl Workers {
             let Ok(event) = self.parser.parse(value) else { continue };
             let timestamp = event.timestamp.unwrap_or(*append_time);
             let far_future = is_far_future(timestamp, *append_time, *append_time, MAX_FUTURE_MS);
-            if event.user_agent.as_ref().is_some_and(|agent| self.bots.is_bot(agent)) {
+            if event.user_agent.as_ref().is_some_and(|agent| self.bots.drops(agent).is_some()) {
                 continue;
             }
             for (rule, _) in

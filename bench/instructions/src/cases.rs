@@ -74,12 +74,12 @@ fn bot(known: bool) -> Result<usize, Error> {
     let agents = events.iter().filter_map(|event| event.user_agent.as_deref());
     let mut agents: Vec<String> = agents.map(str::to_owned).collect();
     for agent in &agents {
-        cache.is_bot(agent);
+        cache.drops(agent);
     }
     if !known {
         agents.iter_mut().enumerate().for_each(|(number, agent)| *agent += &format!(" {number}"));
     }
-    Ok(count_each(&agents, |agent| _ = black_box(cache.is_bot(agent))))
+    Ok(count_each(&agents, |agent| _ = black_box(cache.drops(agent))))
 }
 
 /// Addresses that the cache knows, or each a new one.

@@ -48,7 +48,7 @@ pub(crate) fn parsed<'a>(parser: &EventParser, events: &'a [SampleEvent]) -> Res
 
 /// The built-in list.
 pub(crate) fn bots() -> Result<Arc<BotFilter>, Error> {
-    Ok(Arc::new(BotFilter::new(&bots::embedded())?))
+    Ok(Arc::new(BotFilter::new(&bots::embedded(), &bots::Category::dropped_by_default())?))
 }
 
 /// The networks that sample traffic comes from.

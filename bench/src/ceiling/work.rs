@@ -40,7 +40,10 @@ impl Work {
         let rules = settings.rules.clone().into();
         Ok(Self {
             parser: EventParser::new(&settings.event),
-            bots: BotCache::new(Arc::new(BotFilter::new(&bots::embedded())?)),
+            bots: BotCache::new(Arc::new(BotFilter::new(
+                &bots::embedded(),
+                &bots::Category::dropped_by_default(),
+            )?)),
             geo: GeoCache::new(Some(Arc::new(database))),
             windows: Windows::new(rules, lateness_ms, settings.alert_evidence, open),
             clocks: vec![PartitionClock::default(); settings.topics.raw.partitions as usize],
@@ -57,7 +60,7 @@ impl Work {
         for record in batch.iter() {
             let value = record.value.ok_or("the input has a tombstone, which sample traffic has not")?;
             let event = self.parser.parse(value).map_err(|rejected| rejected.detail)?;
-            let is_bot = event.user_agent.as_ref().is_some_and(|agent| self.bots.is_bot(agent));
+            let is_bot = event.user_agent.as_ref().is_some_and(|agent| self.bots.drops(agent).is_some());
             self.observe(&event, &record, is_bot, now);
             if is_bot {
                 continue;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tidegate_core::bots;
+use tidegate_core::bots::{self, Category, Pattern};
 
 use super::{
     Digest, Program, Spread,
@@ -53,7 +53,15 @@ pub(super) fn run(
 ) -> Result<Option<Flink>, Error> {
     let Some(jars) = &args.flink else { return Ok(None) };
     std::os::unix::fs::symlink(jars.canonicalize()?, workshop.dir.join(JARS))?;
-    let patterns: Vec<String> = bots::embedded().into_iter().map(|pattern| pattern.regex).collect();
+    let patterns: Vec<String> = bots::embedded()
+        .into_iter()
+        .filter(|pattern| pattern.category() != Category::HttpLibrary)
+        .map(
+            |Pattern { regex, category }| {
+                if category == Some(Category::Exception) { format!("!{regex}") } else { regex }
+            },
+        )
+        .collect();
     fs::write(workshop.dir.join(BOTS), patterns.join("\n"))?;
 
     let tenth = Input { topic: TUTORIAL_TOPIC.to_owned(), ..Input::default() };

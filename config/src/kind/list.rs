@@ -123,7 +123,7 @@ impl PatternList {
             return Err(Fault::all(node, "too long"));
         }
         let pattern = Pattern { regex: regex.to_owned(), category: None };
-        match BotFilter::new(&[pattern]) {
+        match BotFilter::new(&[pattern], &[]) {
             Ok(_) => Ok(regex.to_owned()),
             Err(error) => Err(Fault::quoting(node, format!("not a regular expression: {}", cause(&error)))),
         }
@@ -145,7 +145,7 @@ impl Kind for PatternList {
         let regexes = each(array(node, MAX_PATTERNS)?, Self::pattern)?;
         // they are compiled into one, so all together may be too large
         let patterns = regexes.iter().map(|regex| Pattern { regex: regex.clone(), category: None });
-        match BotFilter::new(&patterns.collect::<Vec<_>>()) {
+        match BotFilter::new(&patterns.collect::<Vec<_>>(), &[]) {
             Ok(_) => Ok(regexes),
             Err(error) => Err(Fault::quoting(node, cause(&error))),
         }

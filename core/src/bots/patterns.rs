@@ -1,7 +1,7 @@
 //! Reading of pattern files.
 
-use regex::bytes::{Regex, RegexBuilder};
-use regex_syntax::ParserBuilder;
+use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex_syntax::{ParserBuilder, hir::Hir};
 
 use super::{Category, Pattern};
 
@@ -59,24 +59,29 @@ fn section(line: &str) -> Option<&str> {
     (!name.contains(['[', ']'])).then_some(name)
 }
 
-/// Whether a pattern can be used alone. One that is well-formed and cannot match the empty user agent is not
-/// compiled for that: a list is compiled as a whole, and its patterns one by one would take as long again.
-pub(super) fn check(pattern: &str) -> Result<(), String> {
+/// Whether a pattern can be used alone, and how it was parsed. One that is well-formed and cannot match the empty user
+/// agent is not compiled for that: a list is compiled as a whole, and its patterns one by one would take as long again.
+pub(super) fn check(pattern: &str) -> Result<Option<Hir>, String> {
     let mut parser = ParserBuilder::new().case_insensitive(true).unicode(false).utf8(false).build();
-    if parser.parse(pattern).is_ok_and(|parsed| parsed.properties().minimum_len().is_some_and(|len| len > 0))
-    {
-        return Ok(());
+    let parsed = parser.parse(pattern).ok();
+    if parsed.as_ref().is_some_and(|parsed| parsed.properties().minimum_len().is_some_and(|len| len > 0)) {
+        return Ok(parsed);
     }
     let regex = compile(pattern).map_err(|error| problem(&error))?;
     if regex.is_match(b"") {
         return Err("matches every user agent, as it matches the empty one".into());
     }
-    Ok(())
+    Ok(parsed)
 }
 
 /// Compiles for bytes: user agents are matched as they are, with the ASCII meaning of case and classes.
 pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).case_insensitive(true).unicode(false).dfa_size_limit(DFA_BYTES).build()
+}
+
+/// As [`compile`], for many that are matched in one pass.
+pub(super) fn compile_set<'a>(patterns: impl Iterator<Item = &'a String>) -> Result<RegexSet, regex::Error> {
+    RegexSetBuilder::new(patterns).case_insensitive(true).unicode(false).dfa_size_limit(DFA_BYTES).build()
 }
 
 /// What the matcher may take for its states, per thread. The built-in list needs far less; with the default of

@@ -221,7 +221,7 @@ impl View {
             per_second: events as f64 / elapsed.as_secs_f64().max(1e-3),
             lag: self.store.lag(&self.input, &self.group),
             epoch: self.status.borrow().epoch.0,
-            bots: metrics.bot_events().get(),
+            bots: metrics.all_bot_events(),
             dead_letters: (0..Reason::ALL.len()).map(|reason| metrics.dead_letters(reason).get()).sum(),
             alerts: (0..self.rules).map(of_rule).sum(),
         }

@@ -14,7 +14,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Stream};
 use prometheus::Registry;
-use tidegate_core::{Epoch, TimestampMs};
+use tidegate_core::{Epoch, TimestampMs, bots::Category};
 
 use crate::{
     ActorKind, AlertPhase, CheckpointPhase, Counter, Dropped, Gauge, Histogram, Labels, Otlp, Signal, Stage,
@@ -135,7 +135,11 @@ impl Instruments {
                 labels.partitions as usize,
             ),
             sink_records: counters(meter, names::SINK_RECORDS, by("topic", labels.topics.iter().cloned())),
-            bot_events: counters(meter, names::BOT_EVENTS, UNLABELLED),
+            bot_events: counters(
+                meter,
+                names::BOT_EVENTS,
+                by("category", Category::ALL.map(Category::as_str)),
+            ),
             dead_letters: counters(meter, names::DEAD_LETTERS, by("reason", labels.reasons.iter().copied())),
             skipped: counters(meter, names::SKIPPED, by("reason", ["tombstone"])),
             late_events: counters(meter, names::LATE_EVENTS, rules()),

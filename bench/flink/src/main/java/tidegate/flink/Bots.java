@@ -4,18 +4,25 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** Tells bots by their user agent; remembers the verdicts, for matching is dear and user agents come again. */
 final class Bots {
   private static final int REMEMBERED = 4096;
 
   private final Pattern any;
+  private final Pattern exceptions;
   private final Map<String, Boolean> verdicts = new HashMap<>();
 
-  /** Regular expressions, one a line; `#` begins a comment and `[` a category. */
+  /** Regular expressions, one a line; those behind `!` tell what is no bot. */
   Bots(List<String> lines) {
-    var patterns = lines.stream().map(String::strip).filter(line -> !line.isEmpty() && "#[".indexOf(line.charAt(0)) < 0);
-    any = Pattern.compile(String.join("|", patterns.toList()), Pattern.CASE_INSENSITIVE);
+    any = anyOf(lines.stream().filter(line -> !line.startsWith("!")));
+    exceptions = anyOf(lines.stream().filter(line -> line.startsWith("!")).map(line -> line.substring(1)));
+  }
+
+  private static Pattern anyOf(Stream<String> patterns) {
+    return Pattern.compile(patterns.collect(Collectors.joining("|")), Pattern.CASE_INSENSITIVE);
   }
 
   boolean isBot(String userAgent) {
@@ -25,6 +32,10 @@ final class Bots {
     if (verdicts.size() > REMEMBERED) {
       verdicts.clear();
     }
-    return verdicts.computeIfAbsent(userAgent, agent -> any.matcher(agent).find());
+    return verdicts.computeIfAbsent(userAgent, this::matches);
+  }
+
+  private boolean matches(String agent) {
+    return any.matcher(agent).find() && !exceptions.matcher(agent).find();
   }
 }
