@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,26 +16,19 @@ use std::{
 use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::{
-    Epoch, Generation, NextOffset, PartitionId, TimestampMs,
-    alert::Phase,
-    bots::Category,
+    Epoch, Generation, NextOffset, PartitionId,
     epoch::{EpochMark, TopicIds},
 };
-use tidegate_log::{CommitPhases, InputProgress, OutputBatch, OutputRecord, Span, Topic, TopicsFacts};
+use tidegate_log::{CommitPhases, InputProgress, OutputBatch, Span, Topic, TopicsFacts};
 use tidegate_state::{OWNER_KEY, OwnerRecord, PROGRESS_KEY, ProgressRecord, encode_owner, encode_progress};
-use tidegate_telemetry::{
-    AlertEntry, AlertPhase, CheckpointEntry, CheckpointPhase, DeadLetterSample, Journal, MAX_LINKS, Metrics,
-    Parent, PartitionEntry, Span as TraceSpan, Stage, Traces,
-};
-use tokio::sync::broadcast;
+use tidegate_telemetry::{MAX_LINKS, Parent, Span as TraceSpan, Stage, Traces};
 
 use crate::{
-    clock::Clock,
     credits::Credits,
     events::{Events, PipelineEvent},
-    messages::{BarrierMsg, CommitterMsg, Delta, Raised, Sealed},
-    parts::CommittedAlert,
-    reader::Positions,
+    ledger::Ledger,
+    messages::{BarrierMsg, CommitterMsg, Sealed},
+    open_epoch::OpenEpoch,
     recovery::topic_ids,
     samples,
     store::{Apply, StoreHandle},
@@ -55,7 +48,6 @@ const SAMPLES_PER_EPOCH: usize = 8;
 pub(crate) struct Committer;
 
 pub(crate) struct CommitterArgs {
-    pub(crate) generation: Generation,
     /// The epoch that is open first.
     pub(crate) epoch: Epoch,
     /// Nonce of this process.
@@ -69,14 +61,8 @@ pub(crate) struct CommitterArgs {
     pub(crate) store: StoreHandle,
     pub(crate) events: Events,
     pub(crate) credits: Arc<Credits>,
-    pub(crate) positions: Positions,
-    pub(crate) metrics: Metrics,
-    pub(crate) journal: Journal,
     pub(crate) traces: Traces,
-    pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
-    pub(crate) clock: Clock,
-    /// What the generation before failed at is not done yet: a commit of less is no progress.
-    pub(crate) stuck: Arc<AtomicBool>,
+    pub(crate) ledger: Ledger,
 }
 
 pub(crate) struct CommitterState {
@@ -100,52 +86,6 @@ struct Output {
     trace: Parent,
 }
 
-/// What has come of the open epoch.
-struct OpenEpoch {
-    epoch: Epoch,
-    sealed: Vec<Option<Sealed>>,
-    seals: usize,
-    all_sealed_at: Option<Instant>,
-    deltas: Vec<Delta>,
-    /// Per input partition.
-    tallies: Vec<Tally>,
-    outputs: usize,
-    bytes: usize,
-    samples: Vec<(&'static str, DeadLetterSample)>,
-    /// Batches whose traces are kept.
-    batches: Vec<Parent>,
-}
-
-impl OpenEpoch {
-    fn new(epoch: Epoch, partitions: usize) -> Self {
-        Self {
-            epoch,
-            sealed: vec![None; partitions],
-            seals: 0,
-            all_sealed_at: None,
-            deltas: Vec::new(),
-            tallies: vec![Tally::default(); partitions],
-            outputs: 0,
-            bytes: 0,
-            samples: Vec::new(),
-            batches: Vec::new(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        let idle = |delta: &Delta| delta.alerts.records.is_empty() && delta.changes.records.is_empty();
-        self.outputs == 0 && self.deltas.iter().all(idle)
-    }
-
-    fn seals(&self) -> impl Iterator<Item = &Sealed> {
-        self.sealed.iter().flatten()
-    }
-
-    fn watermark(&self) -> Option<TimestampMs> {
-        self.deltas.first().and_then(|delta| delta.watermark)
-    }
-}
-
 /// An epoch whose commit is under way.
 struct Committing {
     epoch: OpenEpoch,
@@ -167,7 +107,7 @@ impl Actor for Committer {
         let partitions = args.topics[Topic::Raw as usize].partitions as usize;
         let open = OpenEpoch::new(args.epoch, partitions);
         let position = |position: &AtomicI64| NextOffset(position.load(Ordering::Relaxed));
-        let committed_to = args.positions.iter().map(position).collect();
+        let committed_to = args.ledger.positions.iter().map(position).collect();
         Ok(CommitterState {
             args,
             open,
@@ -190,7 +130,7 @@ impl Actor for Committer {
             CommitterMsg::Output { epoch, partition, output, tally, bytes, trace } => {
                 if !std::mem::replace(&mut state.flows, true) {
                     // with "pipeline failed" it tells how long nothing was processed
-                    tracing::info!(generation = %state.args.generation, "output flows");
+                    tracing::info!(generation = %state.args.ledger.generation, "output flows");
                 }
                 let output = Output { partition, output, tally, bytes, trace };
                 if epoch == state.open.epoch {
@@ -210,7 +150,7 @@ impl Actor for Committer {
             CommitterMsg::Committed { epoch, phases } => state.committed(epoch, phases),
             CommitterMsg::Overdue(epoch) => {
                 if state.committing.as_ref().is_some_and(|committing| committing.epoch.epoch == epoch) {
-                    let generation = state.args.generation;
+                    let generation = state.args.ledger.generation;
                     state.args.events.cast(PipelineEvent::WriterHung { generation })?;
                 }
             }
@@ -235,8 +175,8 @@ impl CommitterState {
 
     fn append(&self, batch: Arc<OutputBatch>, trace: Parent) {
         if !batch.records.is_empty() {
-            self.args.metrics.stage(Stage::Committer).queue().add(batch.records.len() as u64);
-            let generation = self.args.generation;
+            self.args.ledger.metrics.stage(Stage::Committer).queue().add(batch.records.len() as u64);
+            let generation = self.args.ledger.generation;
             self.args.writer.send(WriterCommand::Append { generation, batch, trace });
         }
     }
@@ -282,17 +222,13 @@ impl CommitterState {
 
     /// Nothing came in and nothing goes out: the epoch needs no commit.
     fn skip(&self, epoch: &OpenEpoch) {
-        if !self.args.stuck.load(Ordering::Relaxed) {
-            self.args.metrics.epoch_empty();
-        }
-        self.note_partitions(epoch);
-        self.report_progress(epoch);
+        self.args.ledger.skipped(epoch);
         let _ = self.args.barrier.cast(BarrierMsg::Finished { epoch: epoch.epoch, committed: false });
     }
 
     fn commit(&mut self, myself: &ActorRef<CommitterMsg>, mut epoch: OpenEpoch, announce: bool) {
         let cut_ago = epoch.seals().map(|sealed| sealed.cut.at.elapsed()).next().unwrap_or_default();
-        let Generation(generation) = self.args.generation;
+        let Generation(generation) = self.args.ledger.generation;
         let span = self.args.traces.epoch(epoch.epoch.0, generation, cut_ago, &epoch.batches);
         let trace = span.parent();
         let mut changes = Vec::with_capacity(epoch.deltas.len() + 1);
@@ -310,7 +246,7 @@ impl CommitterState {
         let state_records = changes.iter().map(|changes| changes.records.len() as u64).sum();
         let (number, begun) = (epoch.epoch, Instant::now());
         self.args.writer.send(WriterCommand::Commit {
-            generation: self.args.generation,
+            generation: self.args.ledger.generation,
             progress: self.progress(&epoch),
             apply: Apply { epoch: number, changes, begun, trace },
             store: self.args.store.clone(),
@@ -343,7 +279,8 @@ impl CommitterState {
 
     fn owner_record(&self, epoch: Epoch) -> OutputBatch {
         // beside the time of the record, which is the broker's, it tells how far this host's clock is off
-        let owner = OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: self.args.clock.wall() };
+        let owner =
+            OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: self.args.ledger.clock.wall() };
         self.state_record(OWNER_KEY, |arena| encode_owner(&owner, arena))
     }
 
@@ -367,7 +304,13 @@ impl CommitterState {
         let key = Span::push(&mut batch.arena, key);
         value(&mut batch.arena);
         let value = Span { start: key.end, end: batch.arena.len() as u32 };
-        batch.records.push(own_record(Topic::State, 0, self.args.clock.record_time(), key, Some(value)));
+        batch.records.push(own_record(
+            Topic::State,
+            0,
+            self.args.ledger.clock.record_time(),
+            key,
+            Some(value),
+        ));
         batch
     }
 
@@ -381,149 +324,9 @@ impl CommitterState {
         self.committed_to = committed.seals().map(|sealed| sealed.next).collect();
         self.args.credits.give_back(committed.bytes);
         // before the barrier's word, upon which the supervisor looks at it
-        self.report_progress(&committed);
+        self.args.ledger.report_progress(&committed);
         let _ = self.args.barrier.cast(BarrierMsg::Finished { epoch, committed: true });
-        self.report_counts(&committed, state_records);
-        self.tell_alerts(&committed);
-        self.note_partitions(&committed);
-        self.note_samples(&mut committed);
-        let phases = phases_of(&committed, begun, &phases);
-        self.report_phases(&committed, phases, state_records);
+        let phases = self.args.ledger.committed(&mut committed, begun, &phases, state_records);
         span.end_with_phases(&phases);
-        if self.args.stuck.load(Ordering::Relaxed) {
-            self.args.metrics.epoch_without_progress(epoch);
-        } else {
-            self.args.metrics.epoch_committed(epoch);
-        }
     }
-
-    fn report_progress(&self, epoch: &OpenEpoch) {
-        for sealed in epoch.seals() {
-            self.args.positions[sealed.partition.0 as usize].store(sealed.next.0, Ordering::Relaxed);
-        }
-        if let Some(watermark) = epoch.watermark() {
-            self.args.metrics.set_watermark(watermark);
-        }
-    }
-
-    /// Counts what is now visible, so that the metrics equal what the topics hold.
-    fn report_counts(&self, epoch: &OpenEpoch, state: u64) {
-        let metrics = &self.args.metrics;
-        let mut total = Tally::default();
-        for (partition, tally) in epoch.tallies.iter().enumerate() {
-            metrics.source_records(PartitionId(partition as u32)).add(tally.records());
-            total.add(tally);
-        }
-        let alerts = epoch.deltas.iter().map(|delta| delta.raised.len() as u64).sum();
-        for (sink, records) in [total.forwarded, alerts, total.dead_letters(), state].into_iter().enumerate()
-        {
-            metrics.sink_records(sink).add(records);
-        }
-        for (category, events) in Category::ALL.into_iter().zip(total.bots) {
-            metrics.bot_events(category).add(events);
-        }
-        metrics.skipped_tombstones().add(total.tombstones);
-        metrics.future_events().add(total.future);
-        for (reason, records) in total.dead.into_iter().enumerate() {
-            metrics.dead_letters(reason).add(records);
-        }
-        let now = self.args.clock.now();
-        for delta in &epoch.deltas {
-            metrics.window_overflow().add(delta.overflow);
-            for (rule, late) in delta.late.iter().enumerate() {
-                metrics.late_events(rule).add(*late);
-            }
-            for raised in &delta.raised {
-                let phase = match raised.phase {
-                    Phase::Crossed => AlertPhase::Crossed,
-                    Phase::Closed => AlertPhase::Closed,
-                };
-                metrics.alerts(raised.rule, phase).add(1);
-                if let Some(TimestampMs(appended_at)) = raised.appended_at {
-                    let latency_ms = u64::try_from(now.0 - appended_at).unwrap_or(0);
-                    metrics.alert_latency().record(Duration::from_millis(latency_ms));
-                }
-            }
-        }
-    }
-
-    /// Tells whoever waits for alerts of those that are visible now.
-    fn tell_alerts(&self, epoch: &OpenEpoch) {
-        let committed_at = self.args.clock.now();
-        let alerts = epoch.deltas.iter().flat_map(|Delta { alerts, raised, .. }| {
-            let value = |record: &OutputRecord| record.value.map_or(&[][..], |value| alerts.bytes(value));
-            alerts.records.iter().map(value).zip(raised)
-        });
-        let all: Vec<_> = alerts.collect();
-        self.args.journal.alerts(all.len(), |index, seq| {
-            let (value, raised) = &all[index];
-            let latency =
-                raised.appended_at.map(|at| Duration::from_millis((committed_at.0 - at.0).max(0) as u64));
-            AlertEntry { seq, committed_at, latency, value: (*value).into() }
-        });
-        if self.args.alerts.receiver_count() == 0 {
-            return;
-        }
-        for (value, Raised { phase, appended_at, .. }) in all {
-            let (value, phase, appended_at) = (value.into(), *phase, *appended_at);
-            // the last receiver may have gone meanwhile
-            let _ =
-                self.args.alerts.send(Arc::new(CommittedAlert { value, phase, appended_at, committed_at }));
-        }
-    }
-
-    fn note_partitions(&self, epoch: &OpenEpoch) {
-        let entry = |sealed: &Sealed| PartitionEntry {
-            position: sealed.next.0,
-            watermark: sealed.mark.watermark,
-            idle: sealed.mark.idle,
-        };
-        self.args.journal.set_partitions(epoch.seals().map(entry).collect());
-    }
-
-    fn note_samples(&self, epoch: &mut OpenEpoch) {
-        let at = self.args.clock.now();
-        for (reason, sample) in epoch.samples.drain(..) {
-            self.args.journal.dead_letter(reason, DeadLetterSample { at, ..sample });
-        }
-    }
-
-    fn report_phases(&self, epoch: &OpenEpoch, phases: Phases, state_records: u64) {
-        let total = phases.iter().map(|(_, duration)| *duration).sum();
-        for (phase, duration) in phases.into_iter().chain([(CheckpointPhase::Total, total)]) {
-            self.args.metrics.checkpoint_duration(phase).record(duration);
-        }
-        let mut tally = Tally::default();
-        epoch.tallies.iter().for_each(|of_partition| tally.add(of_partition));
-        let alerts = epoch.deltas.iter().map(|delta| delta.raised.len() as u64).sum();
-        let dead_letters = tally.dead_letters();
-        self.args.journal.checkpoint(CheckpointEntry {
-            epoch: epoch.epoch,
-            generation: self.args.generation,
-            cut_at: TimestampMs(self.args.clock.now().0 - total.as_millis() as i64),
-            phases,
-            records: tally.records(),
-            written: tally.forwarded + dead_letters + alerts + state_records,
-            bytes: epoch.bytes as u64,
-            alerts,
-            dead_letters,
-        });
-    }
-}
-
-/// The phases of a commit as they followed each other.
-type Phases = [(CheckpointPhase, Duration); 5];
-
-/// The phases of an epoch that was committed just now. What is in none of the others, such as waiting for the writer
-/// to come to it, is part of the flush.
-fn phases_of(epoch: &OpenEpoch, begun: Instant, phases: &CommitPhases) -> Phases {
-    let sealed_at = epoch.all_sealed_at.unwrap_or(begun);
-    let cut_at = epoch.seals().map(|sealed| sealed.cut.at).next().unwrap_or(sealed_at);
-    [
-        (CheckpointPhase::Cut, sealed_at - cut_at),
-        (CheckpointPhase::Align, begun - sealed_at),
-        (CheckpointPhase::Flush, begun.elapsed().saturating_sub(phases.offsets + phases.end)),
-        (CheckpointPhase::Offsets, phases.offsets),
-        (CheckpointPhase::Commit, phases.end),
-    ]
 }

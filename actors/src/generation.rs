@@ -11,7 +11,7 @@ use std::{
 
 use ractor::{Actor, ActorCell, ActorId, ActorRef, SpawnErr};
 use tidegate_core::{
-    Epoch, Generation, NextOffset, PartitionId,
+    Epoch, Generation, NextOffset, PartitionId, TimestampMs,
     partitioner::{key_group, window_actor},
     refused::RefusedRecords,
     watermark::{PartitionClock, PipelineWatermark},
@@ -31,6 +31,7 @@ use crate::{
     events::Events,
     filter::{FilterArgs, FilterWorker},
     geo_source::GeoSource,
+    ledger::Ledger,
     messages::{BarrierMsg, CommitterMsg, EnrichMsg, FilterMsg, PartitionMsg, Report, WindowMsg},
     output::Outputs,
     partition::{Partition, PartitionArgs},
@@ -120,31 +121,22 @@ impl Live {
         let mut children = Children { supervisor: shared.supervisor.clone(), all: HashMap::new() };
         let Plan { topics, epoch, positions, highest, watermark, windows, announce, writer, reader, .. } =
             plan;
-        let Shared { settings, log, metrics, clock, events, .. } = shared.clone();
+        let settings = Arc::clone(&shared.settings);
         let credits = Arc::new(Credits::new(settings.in_flight_bytes));
         let committed: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
         let taken: Positions = positions.iter().map(|next| AtomicI64::new(next.0)).collect();
         writer.begin(number);
 
-        let unapplied = Arc::clone(&shared.unapplied);
-        let store_args = StoreArgs {
-            unapplied: Arc::clone(&unapplied),
-            copy: Arc::clone(&shared.copy),
-            log: Arc::clone(&log),
-            metrics: metrics.clone(),
-        };
-        let store =
-            StoreHandle::new(children.spawn(Part::Store, 0, StoreActor, store_args).await?, unapplied);
+        let store = spawn_store(shared, &mut children).await?;
         let barrier_args = BarrierArgs {
             epoch,
             interval: settings.checkpoint_interval,
-            events: events.clone(),
-            log,
-            clock: clock.clone(),
+            events: shared.events.clone(),
+            log: Arc::clone(&shared.log),
+            clock: shared.clock.clone(),
         };
         let barrier = children.spawn(Part::Barrier, 0, Barrier, barrier_args).await?;
         let committer_args = CommitterArgs {
-            generation: number,
             epoch,
             owner: shared.owner,
             announce,
@@ -153,15 +145,10 @@ impl Live {
             writer: writer.clone(),
             barrier: barrier.clone(),
             store: store.clone(),
-            events,
+            events: shared.events.clone(),
             credits: Arc::clone(&credits),
-            positions: Arc::clone(&committed),
-            metrics,
-            journal: shared.journal.clone(),
             traces: shared.traces.clone(),
-            alerts: shared.alerts.clone(),
-            clock: clock.clone(),
-            stuck: Arc::clone(&shared.stuck),
+            ledger: ledger(shared, number, Arc::clone(&committed)),
         };
         let committer = children.spawn(Part::Committer, 0, Committer, committer_args).await?;
         let window_actors =
@@ -185,7 +172,7 @@ impl Live {
             filter,
             enrich,
             partitions: Vec::new(),
-            windows: window_actors.clone(),
+            windows: window_actors,
             store,
             children: HashMap::new(),
         };
@@ -195,27 +182,38 @@ impl Live {
         for index in 0..settings.filter_workers {
             live.spawn_worker(&mut children, Role { part: Part::Filter, index }).await?;
         }
-        for (index, highest) in highest.into_iter().enumerate() {
-            let args = PartitionArgs {
-                partition: PartitionId(index as u32),
-                next: live.began_at[index],
-                clock_state: PartitionClock::restore(highest),
-                epoch,
-                settings: Arc::clone(&settings),
-                outputs: live.outputs(),
-                filter: Arc::clone(&live.filter),
-                windows: window_actors.clone(),
-                committer: committer.clone(),
-                events: shared.events.clone(),
-                metrics: shared.metrics.clone(),
-                traces: shared.traces.clone(),
-                clock: clock.clone(),
-            };
-            live.partitions.push(children.spawn(Part::Partition, index, Partition, args).await?);
-        }
+        live.spawn_partitions(&mut children, epoch, highest, &committer).await?;
         live.children = children.all;
         live.start(credits, ends);
         Ok(live)
+    }
+
+    async fn spawn_partitions(
+        &mut self,
+        children: &mut Children,
+        epoch: Epoch,
+        highest: Vec<Option<TimestampMs>>,
+        committer: &ActorRef<CommitterMsg>,
+    ) -> Result<(), SpawnErr> {
+        for (index, highest) in highest.into_iter().enumerate() {
+            let args = PartitionArgs {
+                partition: PartitionId(index as u32),
+                next: self.began_at[index],
+                clock_state: PartitionClock::restore(highest),
+                epoch,
+                settings: Arc::clone(&self.shared.settings),
+                outputs: self.outputs(),
+                filter: Arc::clone(&self.filter),
+                windows: self.windows.clone(),
+                committer: committer.clone(),
+                events: self.shared.events.clone(),
+                metrics: self.shared.metrics.clone(),
+                traces: self.shared.traces.clone(),
+                clock: self.shared.clock.clone(),
+            };
+            self.partitions.push(children.spawn(Part::Partition, index, Partition, args).await?);
+        }
+        Ok(())
     }
 
     fn outputs(&self) -> Outputs {
@@ -317,6 +315,29 @@ impl Live {
         for stage in Stage::ALL {
             self.shared.metrics.stage(*stage).queue().set(0);
         }
+    }
+}
+
+async fn spawn_store(shared: &Shared, children: &mut Children) -> Result<StoreHandle, SpawnErr> {
+    let unapplied = Arc::clone(&shared.unapplied);
+    let args = StoreArgs {
+        unapplied: Arc::clone(&unapplied),
+        copy: Arc::clone(&shared.copy),
+        log: Arc::clone(&shared.log),
+        metrics: shared.metrics.clone(),
+    };
+    Ok(StoreHandle::new(children.spawn(Part::Store, 0, StoreActor, args).await?, unapplied))
+}
+
+fn ledger(shared: &Shared, generation: Generation, positions: Positions) -> Ledger {
+    Ledger {
+        generation,
+        positions,
+        metrics: shared.metrics.clone(),
+        journal: shared.journal.clone(),
+        alerts: shared.alerts.clone(),
+        clock: shared.clock.clone(),
+        stuck: Arc::clone(&shared.stuck),
     }
 }
 

@@ -34,15 +34,7 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
             "Where the topics live: in Apache Kafka, or in a log of its own in `state.dir`, without a broker.",
         ),
         kafka: walk.section("kafka", "Connection to Kafka.", kafka),
-        embedded: walk.section("embedded", "The embedded log; with `log = \"embedded\"` alone.", |walk| Embedded {
-            retention_bytes: walk.key(
-                "retention_bytes",
-                &Bytes { min: 1 << 20, max: 16 << 40 },
-                1 << 30,
-                "Most bytes that a topic keeps, beside its `retention`: the oldest records go first. Input that is \
-                 not processed yet never goes; beyond the limit new events are refused.",
-            ) as u64,
-        }),
+        embedded: walk.section("embedded", "The embedded log; with `log = \"embedded\"` alone.", embedded),
         topics: topics(walk),
         event: walk.section(
             "event",
@@ -60,24 +52,9 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
              `rules = []` means none. Windows are aligned to the epoch, and counts are kept per service.",
             rule,
         ),
-        alert_evidence: walk.section("alerts", "Alerts.", |walk| {
-            walk.key(
-                "evidence",
-                &Count { min: 0, max: 100 },
-                5,
-                "How many of the first counted events an alert names as its evidence.",
-            )
-        }),
+        alert_evidence: walk.section("alerts", "Alerts.", alert_evidence),
         pools: walk.section("pools", "How many actors share the work of a stage.", pools),
-        checkpoint_interval: walk.section("checkpoint", "Checkpoints.", |walk| {
-            walk.key(
-                "interval",
-                &Period { min: Duration::from_millis(10), max: Duration::from_secs(60) },
-                Duration::from_millis(250),
-                "Length of an epoch: its outputs, offsets and state are committed together. What is processed \
-                 becomes visible at its end; an alert ends it early.",
-            )
-        }),
+        checkpoint_interval: walk.section("checkpoint", "Checkpoints.", checkpoint_interval),
         state_dir: walk.section("state", "Local state.", |walk| {
             walk.key(
                 "dir",
@@ -110,6 +87,37 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
     };
     walk.note_unknown();
     settings
+}
+
+fn embedded(walk: &mut Walk<'_>) -> Embedded {
+    Embedded {
+        retention_bytes: walk.key(
+            "retention_bytes",
+            &Bytes { min: 1 << 20, max: 16 << 40 },
+            1 << 30,
+            "Most bytes that a topic keeps, beside its `retention`: the oldest records go first. Input that is \
+             not processed yet never goes; beyond the limit new events are refused.",
+        ) as u64,
+    }
+}
+
+fn alert_evidence(walk: &mut Walk<'_>) -> usize {
+    walk.key(
+        "evidence",
+        &Count { min: 0, max: 100 },
+        5,
+        "How many of the first counted events an alert names as its evidence.",
+    )
+}
+
+fn checkpoint_interval(walk: &mut Walk<'_>) -> Duration {
+    walk.key(
+        "interval",
+        &Period { min: Duration::from_millis(10), max: Duration::from_secs(60) },
+        Duration::from_millis(250),
+        "Length of an epoch: its outputs, offsets and state are committed together. What is processed \
+         becomes visible at its end; an alert ends it early.",
+    )
 }
 
 fn kafka(walk: &mut Walk<'_>) -> Kafka {

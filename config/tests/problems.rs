@@ -24,109 +24,101 @@ fn told(problems: &Problems) -> Vec<String> {
         .collect()
 }
 
+/// What is written below the brokers, which are line 1, and what is told; columns count characters.
+const MISTAKES: &[(&str, &str)] = &[
+    ("checkpont.interval = '1s'", "2:1 checkpont | unknown key `checkpont`"),
+    ("[time]\nmax_disoder = '1s'", "3:1 max_disoder | unknown key `max_disoder` in `time`"),
+    ("log = 'kafk'", "2:7 'kafk' | invalid value for `log`: not one of the words allowed"),
+    ("pools.filter = 0", "2:16 0 | invalid value for `pools.filter`: too small"),
+    ("pools.filter = 65", "2:16 65 | invalid value for `pools.filter`: too large"),
+    (
+        "pools.filter = '2'",
+        "2:16 '2' | invalid value for `pools.filter`: expected an integer, found a string",
+    ),
+    ("pools.filter = '${WORKERS}'", "2:16 '${WORKERS}' | invalid value for `pools.filter`: not an integer"),
+    (
+        "pools.filter = 99999999999999999999",
+        "2:16 99999999999999999999 | the integer does not fit into 64 bits",
+    ),
+    ("pools = 3", "2:9 3 | invalid value for `pools`: expected a table, found an integer"),
+    ("geo.database = ''", "2:16 '' | invalid value for `geo.database`: empty"),
+    (
+        "http.listen = 'localhost:80'",
+        "2:15 'localhost:80' | invalid value for `http.listen`: not an IP address with a port",
+    ),
+    ("checkpoint.interval = '5ms'", "2:23 '5ms' | invalid value for `checkpoint.interval`: too small"),
+    (
+        "checkpoint.interval = '10 parsecs'",
+        "2:23 '10 parsecs' | invalid value for `checkpoint.interval`: not a duration; write a whole number and one of \
+             the units ms, s, m, h, d",
+    ),
+    (
+        "limits.in_flight_bytes = '1MiB'",
+        "2:26 '1MiB' | invalid value for `limits.in_flight_bytes`: too small",
+    ),
+    ("telemetry.trace_ratio = 1.5", "2:25 1.5 | invalid value for `telemetry.trace_ratio`: too large"),
+    ("telemetry.trace_ratio = nan", "2:25 nan | invalid value for `telemetry.trace_ratio`: not a number"),
+    (
+        "topics.raw.name = 'a b'",
+        "2:19 'a b' | invalid value for `topics.raw.name`: not a name that Kafka allows",
+    ),
+    (
+        "topics.raw.name = 'a_b'\ntopics.state.name = 'a.b'",
+        "3:21 'a.b' | `topics.state.name` is the same topic as `topics.raw.name`",
+    ),
+    (
+        "topics.raw.name = 'alerts'",
+        "2:19 'alerts' | `topics.alerts.name` is the same topic as `topics.raw.name`",
+    ),
+    ("topics.state.retention = '1d'", "2:14 retention | unknown key `retention` in `topics.state`"),
+    (
+        "kafka.group_id = \"a\\u0000\"",
+        "2:18 \"a\\u0000\" | invalid value for `kafka.group_id`: it has a control character",
+    ),
+    ("event.ip = ['a', 'ä..b']", "2:18 'ä..b' | invalid value for `event.ip`: a part of the path is empty"),
+    (
+        "event.ip = 'a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a'",
+        "2:12 'a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a' | invalid value for `event.ip`: too deep",
+    ),
+    ("filter.categories = ['ai', 'ai']", "2:28 'ai' | invalid value for `filter.categories`: listed twice"),
+    (
+        "filter.patterns = ['ä', '']",
+        "2:25 '' | invalid value for `filter.patterns`: empty: it would match every user agent",
+    ),
+    ("[[rules]]\nname = 'Bad'", "3:8 'Bad' | invalid value for `rules[0].name`: it has other characters"),
+    ("[[rules]]\nslide = '7s'", "3:9 '7s' | `rules[0].slide` does not divide `rules[0].window`"),
+    ("[[rules]]\nslide = '2m'", "3:9 '2m' | `rules[0].slide` is longer than `rules[0].window`"),
+    ("[[rules]]\nslide = '50ms'", "3:9 '50ms' | `rules[0].slide` is too short for `rules[0].window`"),
+    ("[[rules]]\nemit = []", "3:8 [] | invalid value for `rules[0].emit`: too short"),
+    (
+        "[[rules]]\n[[rules]]\nname='high-error-rate'",
+        "4:6 'high-error-rate' | `rules[1].name` is the same as `rules[0].name`",
+    ),
+    ("[rules]", "2:1 [rules] | invalid value for `rules`: expected an array of tables, found a table"),
+    (
+        "checkpoint.interval = '60s'",
+        "2:23 '60s' | `checkpoint.interval` is not shorter than `transaction.timeout.ms`, 60000 ms",
+    ),
+    ("geo.database = '${DATA}/x'", "2:16 '${DATA}/x' | the environment variable `DATA` is not set"),
+    (
+        "telemetry.otlp_endpoint = 'https://o'",
+        "2:27 'https://o' | `telemetry.otlp_endpoint` does not begin with `http://`",
+    ),
+    (
+        "[kafka.properties]\nisolation.level = 'x'",
+        "3:11 level | the property `isolation.level` cannot be set: the input is read with `read_committed`",
+    ),
+    (
+        "[kafka.properties]\n'group.protocol' = 'consumer'",
+        "3:1 'group.protocol' | the property `group.protocol` cannot be set: nothing joins the group, partitions are assigned by hand",
+    ),
+    ("geo.database = 'a", "2:18  | not TOML: invalid literal string, expected `'`"),
+    ("geo = {}\ngeo = {}", "3:1 geo | not TOML: duplicate key"),
+];
+
 #[test]
 fn each_mistake_is_told_with_its_place_and_text() {
-    // the brokers are line 1; columns count characters
-    let cases = [
-        ("checkpont.interval = '1s'", "2:1 checkpont | unknown key `checkpont`"),
-        ("[time]\nmax_disoder = '1s'", "3:1 max_disoder | unknown key `max_disoder` in `time`"),
-        ("log = 'kafk'", "2:7 'kafk' | invalid value for `log`: not one of the words allowed"),
-        ("pools.filter = 0", "2:16 0 | invalid value for `pools.filter`: too small"),
-        ("pools.filter = 65", "2:16 65 | invalid value for `pools.filter`: too large"),
-        (
-            "pools.filter = '2'",
-            "2:16 '2' | invalid value for `pools.filter`: expected an integer, found a string",
-        ),
-        (
-            "pools.filter = '${WORKERS}'",
-            "2:16 '${WORKERS}' | invalid value for `pools.filter`: not an integer",
-        ),
-        (
-            "pools.filter = 99999999999999999999",
-            "2:16 99999999999999999999 | the integer does not fit into 64 bits",
-        ),
-        ("pools = 3", "2:9 3 | invalid value for `pools`: expected a table, found an integer"),
-        ("geo.database = ''", "2:16 '' | invalid value for `geo.database`: empty"),
-        (
-            "http.listen = 'localhost:80'",
-            "2:15 'localhost:80' | invalid value for `http.listen`: not an IP address with a port",
-        ),
-        ("checkpoint.interval = '5ms'", "2:23 '5ms' | invalid value for `checkpoint.interval`: too small"),
-        (
-            "checkpoint.interval = '10 parsecs'",
-            "2:23 '10 parsecs' | invalid value for `checkpoint.interval`: not a duration; write a whole number and one of \
-             the units ms, s, m, h, d",
-        ),
-        (
-            "limits.in_flight_bytes = '1MiB'",
-            "2:26 '1MiB' | invalid value for `limits.in_flight_bytes`: too small",
-        ),
-        ("telemetry.trace_ratio = 1.5", "2:25 1.5 | invalid value for `telemetry.trace_ratio`: too large"),
-        ("telemetry.trace_ratio = nan", "2:25 nan | invalid value for `telemetry.trace_ratio`: not a number"),
-        (
-            "topics.raw.name = 'a b'",
-            "2:19 'a b' | invalid value for `topics.raw.name`: not a name that Kafka allows",
-        ),
-        (
-            "topics.raw.name = 'a_b'\ntopics.state.name = 'a.b'",
-            "3:21 'a.b' | `topics.state.name` is the same topic as `topics.raw.name`",
-        ),
-        (
-            "topics.raw.name = 'alerts'",
-            "2:19 'alerts' | `topics.alerts.name` is the same topic as `topics.raw.name`",
-        ),
-        ("topics.state.retention = '1d'", "2:14 retention | unknown key `retention` in `topics.state`"),
-        (
-            "kafka.group_id = \"a\\u0000\"",
-            "2:18 \"a\\u0000\" | invalid value for `kafka.group_id`: it has a control character",
-        ),
-        (
-            "event.ip = ['a', 'ä..b']",
-            "2:18 'ä..b' | invalid value for `event.ip`: a part of the path is empty",
-        ),
-        (
-            "event.ip = 'a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a'",
-            "2:12 'a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a' | invalid value for `event.ip`: too deep",
-        ),
-        (
-            "filter.categories = ['ai', 'ai']",
-            "2:28 'ai' | invalid value for `filter.categories`: listed twice",
-        ),
-        (
-            "filter.patterns = ['ä', '']",
-            "2:25 '' | invalid value for `filter.patterns`: empty: it would match every user agent",
-        ),
-        ("[[rules]]\nname = 'Bad'", "3:8 'Bad' | invalid value for `rules[0].name`: it has other characters"),
-        ("[[rules]]\nslide = '7s'", "3:9 '7s' | `rules[0].slide` does not divide `rules[0].window`"),
-        ("[[rules]]\nslide = '2m'", "3:9 '2m' | `rules[0].slide` is longer than `rules[0].window`"),
-        ("[[rules]]\nslide = '50ms'", "3:9 '50ms' | `rules[0].slide` is too short for `rules[0].window`"),
-        ("[[rules]]\nemit = []", "3:8 [] | invalid value for `rules[0].emit`: too short"),
-        (
-            "[[rules]]\n[[rules]]\nname='high-error-rate'",
-            "4:6 'high-error-rate' | `rules[1].name` is the same as `rules[0].name`",
-        ),
-        ("[rules]", "2:1 [rules] | invalid value for `rules`: expected an array of tables, found a table"),
-        (
-            "checkpoint.interval = '60s'",
-            "2:23 '60s' | `checkpoint.interval` is not shorter than `transaction.timeout.ms`, 60000 ms",
-        ),
-        ("geo.database = '${DATA}/x'", "2:16 '${DATA}/x' | the environment variable `DATA` is not set"),
-        (
-            "telemetry.otlp_endpoint = 'https://o'",
-            "2:27 'https://o' | `telemetry.otlp_endpoint` does not begin with `http://`",
-        ),
-        (
-            "[kafka.properties]\nisolation.level = 'x'",
-            "3:11 level | the property `isolation.level` cannot be set: the input is read with `read_committed`",
-        ),
-        (
-            "[kafka.properties]\n'group.protocol' = 'consumer'",
-            "3:1 'group.protocol' | the property `group.protocol` cannot be set: nothing joins the group, partitions are assigned by hand",
-        ),
-        ("geo.database = 'a", "2:18  | not TOML: invalid literal string, expected `'`"),
-        ("geo = {}\ngeo = {}", "3:1 geo | not TOML: duplicate key"),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in MISTAKES {
         assert_eq!(told(&problems(&format!("{KAFKA}{text}"), &[])), [expected], "{text}");
     }
 }

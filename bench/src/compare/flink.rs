@@ -1,11 +1,6 @@
 //! The same job on Apache Flink, measured on the same input.
 
-use std::{
-    fs,
-    path::PathBuf,
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 use tidegate_core::bots::{self, Category, Pattern};

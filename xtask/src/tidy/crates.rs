@@ -24,8 +24,8 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("xtask", &["config"]),
 ];
 
-/// What is needed without being named in the code.
-const UNNAMED: [(&str, &str); 0] = [];
+/// What is needed without being named in the code: a crate that a feature is wanted of.
+const UNNAMED: [(&str, &str); 1] = [("xtask", "proc-macro2")];
 
 pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>, Error> {
     let mut found = Vec::new();

@@ -1,0 +1,202 @@
+//! What is told of an epoch once it is committed: counters, the journal, alerts, phases.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tidegate_core::{Generation, PartitionId, TimestampMs, alert::Phase, bots::Category};
+use tidegate_log::{CommitPhases, OutputRecord};
+use tidegate_telemetry::{
+    AlertEntry, AlertPhase, CheckpointEntry, CheckpointPhase, DeadLetterSample, Journal, Metrics,
+    PartitionEntry,
+};
+use tokio::sync::broadcast;
+
+use crate::{
+    clock::Clock,
+    messages::{Delta, Raised, Sealed},
+    open_epoch::OpenEpoch,
+    parts::CommittedAlert,
+    reader::Positions,
+    tally::Tally,
+};
+
+/// Tells of committed epochs.
+pub(crate) struct Ledger {
+    pub(crate) generation: Generation,
+    /// Next offset of each input partition, for everybody who looks.
+    pub(crate) positions: Positions,
+    pub(crate) metrics: Metrics,
+    pub(crate) journal: Journal,
+    pub(crate) alerts: broadcast::Sender<Arc<CommittedAlert>>,
+    pub(crate) clock: Clock,
+    /// What the generation before failed at is not done yet: a commit of less is no progress.
+    pub(crate) stuck: Arc<AtomicBool>,
+}
+
+impl Ledger {
+    /// Nothing came in and nothing went out.
+    pub(crate) fn skipped(&self, epoch: &OpenEpoch) {
+        if !self.stuck.load(Ordering::Relaxed) {
+            self.metrics.epoch_empty();
+        }
+        self.note_partitions(epoch);
+        self.report_progress(epoch);
+    }
+
+    /// All of the epoch is visible now, after a commit that was begun at `begun`; returns its phases.
+    pub(crate) fn committed(
+        &self,
+        epoch: &mut OpenEpoch,
+        begun: Instant,
+        phases: &CommitPhases,
+        state_records: u64,
+    ) -> Phases {
+        self.report_counts(epoch, state_records);
+        self.tell_alerts(epoch);
+        self.note_partitions(epoch);
+        self.note_samples(epoch);
+        let phases = phases_of(epoch, begun, phases);
+        self.report_phases(epoch, phases, state_records);
+        if self.stuck.load(Ordering::Relaxed) {
+            self.metrics.epoch_without_progress(epoch.epoch);
+        } else {
+            self.metrics.epoch_committed(epoch.epoch);
+        }
+        phases
+    }
+
+    /// Shows how far the input is processed.
+    pub(crate) fn report_progress(&self, epoch: &OpenEpoch) {
+        for sealed in epoch.seals() {
+            self.positions[sealed.partition.0 as usize].store(sealed.next.0, Ordering::Relaxed);
+        }
+        if let Some(watermark) = epoch.watermark() {
+            self.metrics.set_watermark(watermark);
+        }
+    }
+
+    /// Counts what is now visible, so that the metrics equal what the topics hold.
+    fn report_counts(&self, epoch: &OpenEpoch, state: u64) {
+        let metrics = &self.metrics;
+        let mut total = Tally::default();
+        for (partition, tally) in epoch.tallies.iter().enumerate() {
+            metrics.source_records(PartitionId(partition as u32)).add(tally.records());
+            total.add(tally);
+        }
+        let alerts = epoch.deltas.iter().map(|delta| delta.raised.len() as u64).sum();
+        for (sink, records) in [total.forwarded, alerts, total.dead_letters(), state].into_iter().enumerate()
+        {
+            metrics.sink_records(sink).add(records);
+        }
+        for (category, events) in Category::ALL.into_iter().zip(total.bots) {
+            metrics.bot_events(category).add(events);
+        }
+        metrics.skipped_tombstones().add(total.tombstones);
+        metrics.future_events().add(total.future);
+        for (reason, records) in total.dead.into_iter().enumerate() {
+            metrics.dead_letters(reason).add(records);
+        }
+        let now = self.clock.now();
+        for delta in &epoch.deltas {
+            metrics.window_overflow().add(delta.overflow);
+            for (rule, late) in delta.late.iter().enumerate() {
+                metrics.late_events(rule).add(*late);
+            }
+            for raised in &delta.raised {
+                let phase = match raised.phase {
+                    Phase::Crossed => AlertPhase::Crossed,
+                    Phase::Closed => AlertPhase::Closed,
+                };
+                metrics.alerts(raised.rule, phase).add(1);
+                if let Some(TimestampMs(appended_at)) = raised.appended_at {
+                    let latency_ms = u64::try_from(now.0 - appended_at).unwrap_or(0);
+                    metrics.alert_latency().record(Duration::from_millis(latency_ms));
+                }
+            }
+        }
+    }
+
+    /// Tells whoever waits for alerts of those that are visible now.
+    fn tell_alerts(&self, epoch: &OpenEpoch) {
+        let committed_at = self.clock.now();
+        let alerts = epoch.deltas.iter().flat_map(|Delta { alerts, raised, .. }| {
+            let value = |record: &OutputRecord| record.value.map_or(&[][..], |value| alerts.bytes(value));
+            alerts.records.iter().map(value).zip(raised)
+        });
+        let all: Vec<_> = alerts.collect();
+        self.journal.alerts(all.len(), |index, seq| {
+            let (value, raised) = &all[index];
+            let latency =
+                raised.appended_at.map(|at| Duration::from_millis((committed_at.0 - at.0).max(0) as u64));
+            AlertEntry { seq, committed_at, latency, value: (*value).into() }
+        });
+        if self.alerts.receiver_count() == 0 {
+            return;
+        }
+        for (value, Raised { phase, appended_at, .. }) in all {
+            let (value, phase, appended_at) = (value.into(), *phase, *appended_at);
+            // the last receiver may have gone meanwhile
+            let _ = self.alerts.send(Arc::new(CommittedAlert { value, phase, appended_at, committed_at }));
+        }
+    }
+
+    fn note_partitions(&self, epoch: &OpenEpoch) {
+        let entry = |sealed: &Sealed| PartitionEntry {
+            position: sealed.next.0,
+            watermark: sealed.mark.watermark,
+            idle: sealed.mark.idle,
+        };
+        self.journal.set_partitions(epoch.seals().map(entry).collect());
+    }
+
+    fn note_samples(&self, epoch: &mut OpenEpoch) {
+        let at = self.clock.now();
+        for (reason, sample) in epoch.samples.drain(..) {
+            self.journal.dead_letter(reason, DeadLetterSample { at, ..sample });
+        }
+    }
+
+    fn report_phases(&self, epoch: &OpenEpoch, phases: Phases, state_records: u64) {
+        let total = phases.iter().map(|(_, duration)| *duration).sum();
+        for (phase, duration) in phases.into_iter().chain([(CheckpointPhase::Total, total)]) {
+            self.metrics.checkpoint_duration(phase).record(duration);
+        }
+        let mut tally = Tally::default();
+        epoch.tallies.iter().for_each(|of_partition| tally.add(of_partition));
+        let alerts = epoch.deltas.iter().map(|delta| delta.raised.len() as u64).sum();
+        let dead_letters = tally.dead_letters();
+        self.journal.checkpoint(CheckpointEntry {
+            epoch: epoch.epoch,
+            generation: self.generation,
+            cut_at: TimestampMs(self.clock.now().0 - total.as_millis() as i64),
+            phases,
+            records: tally.records(),
+            written: tally.forwarded + dead_letters + alerts + state_records,
+            bytes: epoch.bytes as u64,
+            alerts,
+            dead_letters,
+        });
+    }
+}
+
+/// The phases of a commit as they followed each other.
+pub(crate) type Phases = [(CheckpointPhase, Duration); 5];
+
+/// The phases of an epoch that was committed just now. What is in none of the others, such as waiting for the writer
+/// to come to it, is part of the flush.
+fn phases_of(epoch: &OpenEpoch, begun: Instant, phases: &CommitPhases) -> Phases {
+    let sealed_at = epoch.all_sealed_at.unwrap_or(begun);
+    let cut_at = epoch.seals().map(|sealed| sealed.cut.at).next().unwrap_or(sealed_at);
+    [
+        (CheckpointPhase::Cut, sealed_at - cut_at),
+        (CheckpointPhase::Align, begun - sealed_at),
+        (CheckpointPhase::Flush, begun.elapsed().saturating_sub(phases.offsets + phases.end)),
+        (CheckpointPhase::Offsets, phases.offsets),
+        (CheckpointPhase::Commit, phases.end),
+    ]
+}
