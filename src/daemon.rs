@@ -63,7 +63,7 @@ pub(crate) fn run(settings: &Settings, config: String, until_end: bool) -> ExitC
         let otlp = Otlp::new(&wiring::otlp_settings(settings)).map_err(Failure::configuration)?;
         logs::init(wiring::log_format(settings), "info", otlp.as_ref()).map_err(Failure::failed)?;
         logging = true;
-        // whoever opens an embedded log holds the directory's lock
+        // Whoever opens an embedded log holds the directory's lock.
         let state_dir = StateDir::open(&settings.state_dir).map_err(Failure::failed)?;
         let (log, embedded) = wiring::connect(settings)?;
         let routes = match embedded {

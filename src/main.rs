@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match commands::Cli::try_parse() {
         Ok(cli) => cli.run(),
         Err(error) => {
-            // nobody is left to hear about a terminal that cannot be written
+            // Nobody is left to hear about a terminal that cannot be written.
             let _ = error.print();
             if error.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS }
         }

@@ -12,12 +12,12 @@ const MAX_TOLD: usize = 20;
 /// The patterns in a file.
 ///
 /// # Errors
-/// Why it cannot be read, or each line that cannot be used.
+/// If it cannot be read: why; if lines of it cannot be used: each of them.
 pub(crate) fn read(path: &Path) -> Result<Vec<Pattern>, Vec<String>> {
     let shown = path.display();
     let fail = |why: String| vec![format!("filter.patterns_file: {shown} cannot be read: {why}")];
     let mut bytes = Vec::new();
-    // one byte more than allowed tells that it is too large, for pipes as well
+    // One byte more than allowed tells that it is too large, for pipes as well.
     let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
     read.map_err(|error| fail(error.to_string()))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
@@ -33,7 +33,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Pattern>, Vec<String>> {
 
 /// Parses a file's text; of wrong lines all are told.
 fn parse(text: &str) -> Result<Vec<Pattern>, Vec<PatternError>> {
-    // some editors begin every file with a byte order mark, which would become part of the first pattern
+    // Some editors begin every file with a byte order mark, which would become part of the first pattern.
     let mut text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
     let mut wrong = Vec::new();
     loop {
@@ -46,7 +46,7 @@ fn parse(text: &str) -> Result<Vec<Pattern>, Vec<PatternError>> {
                 if line == 0 || wrong.len() == MAX_TOLD {
                     return Err(wrong);
                 }
-                // looked at again without it, to find the next
+                // Looked at again without it, to find the next.
                 let rest: Vec<&str> =
                     text.lines().enumerate().map(|(i, kept)| if i + 1 == line { "" } else { kept }).collect();
                 text = rest.join("\n");

@@ -26,7 +26,7 @@ pub(crate) fn embedded_dir(settings: &Settings) -> PathBuf {
 /// Opens the embedded log; whoever does holds the state directory's lock.
 ///
 /// # Errors
-/// As the log cannot be opened.
+/// [`LogError::Unavailable`] if it is in use; [`LogError::Damaged`].
 pub(crate) fn embedded_store(settings: &Settings) -> Result<EmbeddedStore, LogError> {
     EmbeddedStore::open(embedded_dir(settings), settings.embedded.retention_bytes)
 }
@@ -34,7 +34,8 @@ pub(crate) fn embedded_store(settings: &Settings) -> Result<EmbeddedStore, LogEr
 /// The log that the settings name, and the embedded one if that is it.
 ///
 /// # Errors
-/// As the log cannot be opened; nothing is asked of a broker yet.
+/// [`LogError::Misconfigured`]; of an embedded log [`LogError::Unavailable`] if it is in use, and [`LogError::Damaged`].
+/// Nothing is asked of a broker yet.
 pub(crate) fn connect(settings: &Settings) -> Result<(Arc<dyn Log>, Option<EmbeddedStore>), LogError> {
     match settings.log {
         LogKind::Kafka => Ok((Arc::new(KafkaLog::new(kafka_config(settings))?), None)),
@@ -139,7 +140,7 @@ pub(crate) fn compile_bot_filter(settings: &Settings) -> Result<BotFilter, Strin
         None => bots::embedded(),
         Some(path) => patterns::read(path).map_err(|wrong| wrong.join("\n"))?,
     };
-    // the first match decides, and what somebody added for himself goes before the list
+    // The first match decides, and what somebody added for himself goes before the list.
     let own = filter.patterns.iter().map(|regex| Pattern { regex: regex.clone(), category: None });
     patterns.splice(0..0, own);
     BotFilter::new(&patterns, &filter.categories).map_err(|error| format!("filter.patterns: {error}"))

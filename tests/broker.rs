@@ -37,9 +37,9 @@ fn a_broker_that_dies_or_freezes_under_load_and_comes_back_costs_nothing() {
     site.write(&batch(&mut mix));
     let mut daemon = site.run();
 
-    // once it dies, once it only freezes: then it may yet do what it was asked for before
+    // Once it dies, once it only freezes: then it may yet do what it was asked for before.
     for fault in ["KILL", "STOP"] {
-        // what is written meanwhile is repeated by the producer when the broker is back
+        // What is written meanwhile is repeated by the producer when the broker is back.
         let (producer, topic, inputs) = (site.kafka.producer(), site.topics.raw.clone(), batch(&mut mix));
         let load = thread::spawn(move || producer.write(&topic, &inputs));
         let watch = site.committed_watch();

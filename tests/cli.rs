@@ -186,7 +186,7 @@ fn explain_agent_tells_category_name_pattern_and_whether_it_is_dropped() {
     assert_eq!(of(&own), (true, Some("own".into()), "Acme-Probe".into()));
     assert_eq!(own["pattern"], "acme-[a-z]+");
     assert_eq!(of(&with(cubot, &[])), (false, None, Value::Null));
-    // the name of before, when there were four categories
+    // The name of before, when there were four categories.
     assert!(of(&with(googlebot, &["--set", "filter.categories=[\"crawler\"]"])).0);
     assert!(!of(&with("GPTBot/1.2", &["--set", "filter.categories=[\"crawler\"]"])).0);
     let off = with("GPTBot/1.2", &["--set", "filter.enabled=false"]);
@@ -280,6 +280,6 @@ fn a_broker_that_is_not_there_is_an_unavailable_service() {
         let found = site.command(command);
         assert_eq!(found.code, Some(69), "{command:?}: {found:?}");
     }
-    // nothing to clean up, and nobody who would do it
+    // Nothing to clean up, and nobody who would do it.
     std::mem::forget(site);
 }

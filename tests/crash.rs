@@ -99,11 +99,11 @@ fn kills_at_random_moments_under_load_leave_no_trace() {
     for kill in 0..KILLS {
         let before = committed();
         let mut daemon = site.start(&[]);
-        // every third one dies at some moment of its recovery, the others at work
+        // Every third one dies at some moment of its recovery, the others at work.
         if kill % 3 != 0 {
             daemon.wait_ready();
         }
-        // the moment of death is the fault that is injected
+        // The moment of death is the fault that is injected.
         thread::sleep(Duration::from_millis(random.below(800)));
         daemon.kill();
         lives_with_progress += usize::from(committed() > before);
@@ -177,7 +177,7 @@ fn a_local_state_that_hung_behind_for_many_epochs_catches_up() {
     let start = wait::hours_ago(3);
     let daemon = site.run_with_failpoints("after_store=1*off->pause");
     let writes = || daemon.metrics().sum("tidegate_checkpoint_duration_seconds_count", &[("phase", "store")]);
-    // epochs are gathered: the second write holds some, and hangs
+    // Epochs are gathered: the second write holds some, and hangs.
     wait::until_true("the local state is written twice", || {
         site.write(&errors(start));
         writes() >= 2

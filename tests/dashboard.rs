@@ -66,7 +66,7 @@ fn the_dashboard_is_live_and_takes_no_name_for_markup() {
     await_text(&browser, "#alerts summary .name", SERVICE);
     await_text(&browser, "#windows .name", SERVICE);
     await_text(&browser, "#dead summary", "invalid_field");
-    // by keyboard
+    // By keyboard.
     assert_eq!(browser.count("#alerts details[open]"), 0);
     browser.press("#alerts summary", ENTER);
     assert_eq!(browser.count("#alerts details[open]"), 1);
@@ -78,7 +78,7 @@ fn the_dashboard_is_live_and_takes_no_name_for_markup() {
     browser.press("#config summary", ENTER);
     screenshot(&browser, "alert");
 
-    // it goes on by itself, and what was opened stays open
+    // It goes on by itself, and what was opened stays open.
     post(&site, &[], &errors("checkout", 51));
     await_text(&browser, "#alerts summary .name", "checkout");
     assert_eq!(browser.count("#alerts details[open]"), 1);
@@ -86,7 +86,7 @@ fn the_dashboard_is_live_and_takes_no_name_for_markup() {
     assert_eq!((browser.count("img[src=x]"), browser.run("return document.title")), (0, json!("Tidegate")));
     assert_eq!(browser.console(), Vec::<String>::new());
 
-    // a restart: it says so, comes back by itself, and shows nothing of the process before
+    // A restart: it says so, comes back by itself, and shows nothing of the process before.
     daemon.kill();
     await_text(&browser, "#offline", "No contact");
     await_text(&browser, "#phase", "no contact");

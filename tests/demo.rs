@@ -104,7 +104,7 @@ fn a_demo_that_is_killed_goes_on_and_has_every_event_once() {
     let bots = raw.len() - processed.len();
     assert!(raw.len() > 2000 && (raw.len() / 20..raw.len() / 8).contains(&bots), "{} {bots}", raw.len());
     assert_eq!(offsets("dead-letters"), 0);
-    // what is forwarded is the input in its order, with geo data at the end
+    // What is forwarded is the input in its order, with geo data at the end.
     let mut input = raw.iter();
     for found in &processed {
         let value = found.value.as_ref().unwrap();
@@ -120,7 +120,7 @@ fn a_demo_that_is_killed_goes_on_and_has_every_event_once() {
 fn a_demo_with_no_reader_ends() {
     let mut command = tidegate(&["demo", "--events", "1000000000"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // like `tidegate demo | head -1`
+    // Like `tidegate demo | head -1`.
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 8]).unwrap();
     drop(stdout);

@@ -49,7 +49,7 @@ fn mixed_events_come_out_as_computed_record_by_record_in_several_runs() {
     let mut mix = Mix::new(SEED, 12, start, SPAN_MS);
     site.write(&mix.take(20_000));
     site.run_until_end();
-    // windows of the run before are still open
+    // Windows of the run before are still open.
     site.write(&mix.take(20_000));
     let sentinel = start + 60 * 60_000;
     site.write_sentinels(sentinel);
@@ -58,7 +58,7 @@ fn mixed_events_come_out_as_computed_record_by_record_in_several_runs() {
     let late = |n: i64| event(n as i32 % 12, "error", "service-0", "late", start + n * 1000);
     site.write(&(0..300).map(late).collect::<Vec<_>>());
     site.run_until_end();
-    // there is nothing more
+    // There is nothing more.
     site.run_until_end();
     let phases = [
         Phase { until: on_time, watermark: None },
@@ -79,11 +79,11 @@ fn fifty_kills_at_random_moments_leave_no_trace() {
     for kill in 0..KILLS {
         site.write(&mix.take(1500));
         let mut daemon = site.start(&[]);
-        // every third one dies at some moment of its start or recovery, the others at work
+        // Every third one dies at some moment of its start or recovery, the others at work.
         if kill % 3 != 0 {
             daemon.wait_ready();
         }
-        // the moment of death is the fault that is injected
+        // The moment of death is the fault that is injected.
         thread::sleep(Duration::from_millis(random.below(300)));
         lives_with_progress += usize::from(kill % 3 != 0 && has_committed(&daemon));
         daemon.kill();
@@ -159,7 +159,7 @@ impl<'a> Clients<'a> {
             let names: Vec<String> =
                 (0..1 + number % 3).map(|line| format!("{client}-{number}-{line}")).collect();
             if self.post(&names).is_none() {
-                // nobody is there: room for whoever starts it again
+                // Nobody is there: room for whoever starts it again.
                 thread::sleep(Duration::from_millis(5));
             }
         }
@@ -173,7 +173,7 @@ impl<'a> Clients<'a> {
         let body: String = names.iter().map(line).collect();
         let url = format!("http://{}/api/v1/events", self.site.http);
         let answer = self.agent.post(url).content_type("application/x-ndjson").send(body);
-        // a daemon that is dead, or dies now, acknowledges nothing
+        // A daemon that is dead, or dies now, acknowledges nothing.
         let mut answer = answer.ok()?;
         let status = answer.status().as_u16();
         let text = answer.body_mut().read_to_string().ok()?;
@@ -232,7 +232,7 @@ fn whatever_sixteen_clients_were_told_is_durable_is_there_once_after_a_kill() {
             let clients = &clients;
             scope.spawn(move || clients.run(client));
         }
-        // also when an assertion fails, or the clients would go on for ever
+        // Also when an assertion fails, or the clients would go on for ever.
         let _stop = Stop(&clients.stop);
         for _ in 0..4 {
             let before = clients.acknowledged();
@@ -299,7 +299,7 @@ fn a_damaged_log_is_refused_with_a_clear_word() {
         if round % 2 == 0 {
             file.set_len(random.below(size)).unwrap();
         } else {
-            // sled's pages are sparse: some places hold nothing
+            // Sled's pages are sparse: some places hold nothing.
             for _ in 0..20 {
                 let at = random.below(size);
                 let mut byte = [0];
@@ -310,7 +310,7 @@ fn a_damaged_log_is_refused_with_a_clear_word() {
         drop(file);
         let output = site.command(&["run", "--until-end"]);
         match output.code {
-            // what is read again may still be damaged where the run did not look
+            // What is read again may still be damaged where the run did not look.
             Some(0) => match support::embedded::try_dump(&log, &site.topics.processed) {
                 Ok(found) => assert!(found == expected, "round {round}"),
                 Err(LogError::Damaged { .. }) => told += 1,
@@ -367,7 +367,7 @@ fn every_command_works_on_the_embedded_log() {
         assert_eq!(refused.code, Some(1), "{args:?}: {refused:?}");
         assert!(refused.stderr.contains("in use by process"), "{refused:?}");
     }
-    // what the daemon has open it takes over HTTP
+    // What the daemon has open it takes over HTTP.
     let generated = site.command(&["generate", "--events", "3000", "--seed", "2"]);
     assert_eq!(generated.code, Some(0), "{generated:?}");
     daemon.stop();

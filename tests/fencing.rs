@@ -48,7 +48,7 @@ fn a_second_daemon_on_the_same_state_directory_refuses_to_start_and_the_first_go
     let mut first = site.run();
     site.write(&batch(&mut mix));
 
-    // the port is taken as well; the state directory must be what stops it
+    // The port is taken as well; the state directory must be what stops it.
     let second = support::site::output(&mut site.tidegate(&["run", "--set", "http.listen=127.0.0.1:0"]));
     assert_eq!(second.code, Some(1), "{second:?}");
     assert!(second.stderr.contains("state"), "it does not name the state directory: {}", second.stderr);
@@ -92,7 +92,7 @@ fn a_transaction_that_timed_out_is_not_taken_for_a_takeover() {
     let site = site.set(r#"kafka.properties."transaction.timeout.ms""#, r#""2000""#).create();
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(13, 2, start, SPAN_MS);
-    // brokers look for transactions that timed out every ten seconds
+    // Brokers look for transactions that timed out every ten seconds.
     let mut daemon = site.run_with_failpoints("before_commit=3*off->1*sleep(15000)->off");
     for _ in 0..8 {
         site.write(&batch(&mut mix));
@@ -116,7 +116,7 @@ fn a_failure_before_the_first_commit_is_not_taken_for_a_takeover() {
     site.await_caught_up();
     predecessor.stop();
 
-    // until its first commit the owner record names the process before it
+    // Until its first commit the owner record names the process before it.
     let mut daemon = site.run_with_failpoints("before_commit=1*panic->off");
     site.write(&batch(&mut mix));
     site.write_sentinels(start + 60 * 60_000);

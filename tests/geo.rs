@@ -100,7 +100,7 @@ fn the_first_database_is_used_at_once_and_given_up_if_it_turns_out_to_be_damaged
     assert_eq!(geo_of_next(&site), "null");
     assert!(daemon.log().contains("geo database in use"), "it was used before");
 
-    // the daemon goes on, and a good file is taken
+    // The daemon goes on, and a good file is taken.
     replace(&site, &newer_database("81.2.69.0", "Londinium"));
     await_build_time(&daemon, BUILT_AT + 86_400);
     assert_eq!(geo_of_next(&site), r#"{"country":"GB","city":"Londinium""#);

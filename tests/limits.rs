@@ -17,7 +17,7 @@ const MOST_BYTES: f64 = 256.0 * 1024.0 * 1024.0;
 #[test]
 fn a_backlog_far_larger_than_the_budget_is_worked_off_in_bounded_memory() {
     let _turn = support::heavy();
-    // the backlog is 60 budgets: each has to end its epoch at once, long before the interval does
+    // The backlog is 60 budgets: each has to end its epoch at once, long before the interval does.
     let site = Site::new("backlog", 4)
         .set("limits.in_flight_bytes", r#""8MiB""#)
         .set("checkpoint.interval", r#""50s""#)

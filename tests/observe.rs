@@ -198,7 +198,7 @@ fn the_stream_begins_with_everything_and_goes_on_with_what_is_new() {
     let mut stream = Stream::open(&site);
     let names: Vec<_> = (0..6).map(|_| stream.next().0).collect();
     assert_eq!(names, ["status", "topology", "windows", "dead-letters", "checkpoints", "alerts"]);
-    // all alerts of before were in the first second; only new ones come
+    // All alerts of before were in the first second; only new ones come.
     post(&site, &[], &vec![json!({"event_type": "error", "service_name": "other"}); 51]);
     let alerts = stream.next_of("alerts");
     let services: Vec<_> =
@@ -206,7 +206,7 @@ fn the_stream_begins_with_everything_and_goes_on_with_what_is_new() {
     assert_eq!(services, ["other"]);
     let status = stream.next_of("status");
     assert_eq!(status["phase"], "running");
-    // who does not read is no burden
+    // Who does not read is no burden.
     let _silent: Vec<_> = (0..20).map(|_| Stream::open(&site)).collect();
     post(&site, &[], &errors(10));
     wait::until_true("all to be processed", || api(&daemon, "/api/v1/status")["totals"]["source"] == 122);

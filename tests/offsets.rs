@@ -39,7 +39,7 @@ fn deleted_offsets_are_refused_while_the_state_knows_an_epoch() {
     let site = site_with_history("deleted");
     site.kafka.delete_group(&site.name);
     refuses(&site, &["no offset is committed", "epoch"]);
-    // the topic alone knows it, too
+    // The topic alone knows it, too.
     std::fs::remove_dir_all(&site.state_dir).unwrap();
     refuses(&site, &["no offset is committed", "epoch"]);
 }
@@ -73,7 +73,7 @@ fn offsets_beyond_the_end_are_refused() {
     let far = offset + 1000;
     site.kafka.set_committed(&site.name, &site.topics.raw, &[(1, far, metadata.clone())]);
     refuses(&site, &[&far.to_string(), &offset.to_string()]);
-    // an operator who puts them back finds everything as it was
+    // An operator who puts them back finds everything as it was.
     site.kafka.set_committed(&site.name, &site.topics.raw, &[(1, offset, metadata)]);
     let daemon = site.run();
     site.write_sentinels(wait::now_ms());
@@ -100,7 +100,7 @@ fn latest_means_the_first_start_and_nothing_later() {
         (0..100).map(|n| event(n % 2, "click", "shop", &format!("{name}-{n}"), now)).collect()
     };
     site.write(&users("before"));
-    // it reads nothing in its first life, but the place where it stood is kept
+    // It reads nothing in its first life, but the place where it stood is kept.
     let first = site.run();
     let watch = site.committed_watch();
     wait::until_true("the first epoch", || watch.offsets().is_some_and(|now| now == [50, 50]));

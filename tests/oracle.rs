@@ -117,7 +117,7 @@ fn windows_are_counted_by_hand() {
 
 #[test]
 fn the_partitioner_is_that_of_the_java_client() {
-    // from the tests of the Java client: murmur2 of these keys, as signed numbers
+    // From the tests of the Java client: murmur2 of these keys, as signed numbers.
     for (key, hash) in
         [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)]
     {

@@ -299,7 +299,7 @@ fn batches_epochs_events_and_alerts_are_traced_from_the_producer_on() {
     received.await_all_signals();
     let sent = received.0.lock().unwrap();
     assert_eq!(sent.services, BTreeSet::from(["of-the-test".to_owned()]));
-    // nothing that names a user
+    // Nothing that names a user.
     assert!(!format!("{:?}", sent.spans).contains("user_id"));
     drop(sent);
     daemon.stop();
@@ -361,7 +361,7 @@ fn all_comes_out_beside(collector: SocketAddr, name: &str) {
     let total = site.input_ends().iter().sum::<i64>();
     let mut daemon = started(&site, &[]);
     await_processed(&daemon, total);
-    // whatever becomes of the telemetry, more of it than waits for a collector is dropped, and that is counted
+    // Whatever becomes of the telemetry, more of it than waits for a collector is dropped, and that is counted.
     wait::until_true("dropped telemetry to be counted", || {
         daemon.assert_running();
         for _ in 0..20 {

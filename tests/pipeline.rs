@@ -33,7 +33,7 @@ fn job() -> Job {
     Job { rules: vec![DEFAULT_RULE, CLICKS, PURCHASES], max_output_bytes: 200_000, ..Job::default() }
 }
 
-/// `head -c 1048577 /dev/zero | tr '\0' x | sha256sum`
+/// `head -c 1048577 /dev/zero | tr '\0' x | sha256sum`.
 const SHA256_OF_TOO_MANY_X: &str = "154b8ed3c2383ce429058768595935faf7851b5c38db2b1732594be1d88bc05a";
 
 /// Records of sizes at the limits.

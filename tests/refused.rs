@@ -133,7 +133,7 @@ fn a_timestamp_that_the_output_refuses_costs_its_record_alone() {
         inputs.insert(250, record(0, "old", click(900, now), now - 3 * HOUR));
         inputs.insert(300, record(1, "ahead", click(901, now), now + 50 * MINUTE));
         inputs.insert(301, record(1, "older", click(902, now), now - 30 * HOUR));
-        // the dead letters have the same limits
+        // The dead letters have the same limits.
         let limits =
             [("message.timestamp.before.max.ms", "3600000"), ("message.timestamp.after.max.ms", "600000")];
         let topics = [&*site.topics.processed, &*site.topics.dead_letters];
@@ -152,7 +152,7 @@ fn a_record_without_a_key_is_refused_by_a_compacted_output_and_costs_itself_alon
             inputs.insert(at, Input { key: None, ..record((n % 2) as i32, "", click(n, now), now) });
         }
         let topics = [&*site.topics.processed, &*site.topics.dead_letters];
-        // nothing is compacted away while the test looks
+        // Nothing is compacted away while the test looks.
         let compacted = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "1.0")];
         run_with(&site, &topics, &compacted, is_running, &inputs);
         assert_alone(&site, &(900..904).map(|n| (n, REFUSED)).collect());
@@ -255,7 +255,7 @@ fn a_window_whose_state_is_too_large_gives_up_evidence_and_counts_right_even_aft
         site.write(&errors(start, 40, 600));
         await_through(&site, &mut daemon);
         daemon.kill();
-        // and without what the disk remembers
+        // And without what the disk remembers.
         std::fs::remove_dir_all(&site.state_dir).unwrap();
         let mut daemon = site.run();
         site.write(&errors(start + 40, 20, 600));
@@ -308,11 +308,11 @@ fn where_nothing_helps(name: &str, topic: impl Fn(&Site) -> String, keep: &[(&st
         failures(&daemon).len() >= 7
     });
     let found = failures(&daemon);
-    // 0.1 s at first, then twice as long each time
+    // 0.1 s at first, then twice as long each time.
     let pause = (found[6] - found[5]).rem_euclid(86_400.0);
     assert!(pause > 1.0, "the pauses do not grow: {found:?}");
     assert!(reason.contains(&topic), "the reason does not name the topic: {reason}");
-    // in the pause between two attempts nobody has to wait for us
+    // In the pause between two attempts nobody has to wait for us.
     await_nothing_open(&site);
     let age = daemon.metrics().gauge("tidegate_checkpoint_age_seconds").unwrap();
     assert!(age > 1.0, "a commit of nothing but the owner's name counts as progress: {age}");

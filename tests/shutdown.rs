@@ -58,7 +58,7 @@ fn signals_that_ask_for_something_else_end_nothing_and_are_answered_in_the_log()
 fn a_second_signal_stops_at_once() {
     let site = Site::new("twice", 2).order_free().set("shutdown.grace", r#""10m""#).create();
     let start = wait::hours_ago(3);
-    // the commit hangs: a first signal alone would wait for it until the grace is over
+    // The commit hangs: a first signal alone would wait for it until the grace is over.
     let mut daemon = site.run_with_failpoints("before_commit=2*off->pause");
     let mut users = 0..;
     let mut write =

@@ -31,7 +31,7 @@ fn goes_on_exactly(name: &str, rounds: usize, spoil: impl Fn(&Path, &mut Random)
     for round in 0..rounds {
         let daemon = site.run();
         feed(&site, &mut mix);
-        // sled leaves different files behind after an orderly end
+        // sled leaves different files behind after an orderly end.
         if round % 2 == 0 {
             daemon.kill()
         } else {

@@ -27,7 +27,7 @@ fn survives_a_panic_after(passed: u32, point: &str, actor: Option<&str>) -> Stri
     let site = Site::new(point, 4).order_free().set("checkpoint.interval", r#""300ms""#).create();
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(7, 4, start, SPAN_MS);
-    // a backlog and long epochs, so that the panic meets a transaction with records in it
+    // A backlog and long epochs, so that the panic meets a transaction with records in it.
     site.write(&mix.take(40_000));
     let mut daemon = site.run_with_failpoints(&format!("{point}={passed}*off->1*panic->off"));
     let labels: Vec<(&str, &str)> = actor.map(|actor| ("actor", actor)).into_iter().collect();
@@ -88,7 +88,7 @@ fn a_panic_in_the_barrier_leaves_no_trace() {
 #[test]
 fn a_panic_in_the_store_leaves_no_trace() {
     let log = survives_a_panic_at("store", Some("store"));
-    // the recovery applies what the store has left, and does not read it from the state topic
+    // The recovery applies what the store has left, and does not read it from the state topic.
     assert!(!log.contains("CatchUp"), "{log}");
 }
 
@@ -104,7 +104,7 @@ fn a_panic_after_the_commit_leaves_no_trace() {
 
 #[test]
 fn a_panic_after_the_local_state_is_written_leaves_no_trace() {
-    // epochs are gathered for it
+    // Epochs are gathered for it.
     survives_a_panic_after(1, "after_store", None);
 }
 

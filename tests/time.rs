@@ -49,11 +49,11 @@ fn after_a_silence_the_last_window_closes_by_itself() {
     let site = Site::new("silence", 2).job(Job { rules: vec![short], ..Job::default() });
     let site = site.set("time.idle_after", r#""1s""#).set("time.max_disorder", r#""1s""#).create();
     let daemon = site.run();
-    // old data
+    // Old data.
     let start = wait::hours_ago(1);
     site.write(&errors(0, 20, start));
     await_closed(&site, 1);
-    // and live data behind it
+    // And live data behind it.
     let now = wait::now_ms();
     site.write(&errors(1, 20, now - now % 2000));
     await_closed(&site, 2);
@@ -73,7 +73,7 @@ fn an_event_from_the_far_future_moves_nothing_and_is_forwarded() {
     future.iter_mut().for_each(|input| input.timestamp = start + 2000);
     site.write(&future);
     site.await_caught_up();
-    // had the watermark moved, these would be late
+    // Had the watermark moved, these would be late.
     site.write(&errors(1, 40, start + 3000));
     site.await_caught_up();
     site.write_sentinels(start + 10 * MINUTE);
@@ -90,7 +90,7 @@ fn an_event_from_the_far_future_moves_nothing_and_is_forwarded() {
 fn late_is_what_comes_when_its_window_and_the_allowed_lateness_are_over() {
     let sliding = Rule { name: "sliding", slide_ms: 20_000, threshold: 30, ..DEFAULT_RULE };
     let job = Job { rules: vec![DEFAULT_RULE, sliding], allowed_lateness_ms: 10_000, ..Job::default() };
-    // nor does the wall clock move the watermark, however slow the machine is
+    // Nor does the wall clock move the watermark, however slow the machine is.
     let site = Site::new("late", 1).job(job).set("time.allowed_lateness", r#""10s""#);
     let site = site.set("time.idle_after", r#""10m""#).create();
     let start = wait::hours_ago(1);
@@ -99,7 +99,7 @@ fn late_is_what_comes_when_its_window_and_the_allowed_lateness_are_over() {
     let mut watermark = None;
     let mut step = |inputs: &[Input], moves_watermark_to: Option<i64>| {
         site.write(inputs);
-        // default of time.max_disorder
+        // Default of time.max_disorder.
         let mover = moves_watermark_to.map(|to| event(0, "heartbeat", "checkout", "user", to + 5000));
         site.write(&mover);
         site.await_caught_up();
@@ -108,16 +108,16 @@ fn late_is_what_comes_when_its_window_and_the_allowed_lateness_are_over() {
     };
     let in_the_window = |count| errors(0, count, start + 30_000);
     step(&in_the_window(40), Some(start + MINUTE + 9_999));
-    // one millisecond before the end of what is allowed
+    // One millisecond before the end of what is allowed.
     step(&in_the_window(20), Some(start + MINUTE + 10_000));
-    // too late for the tumbling window, and for two of the three sliding ones
+    // Too late for the tumbling window, and for two of the three sliding ones.
     step(&in_the_window(7), None);
     step(&[], Some(start + 10 * MINUTE));
 
     let metrics = verify::final_metrics(&daemon, &site, &phases);
     daemon.stop();
     verify::outputs(&site, &phases);
-    // 20 events missed one window of the sliding rule, 7 missed two
+    // 20 events missed one window of the sliding rule, 7 missed two.
     assert_eq!(metrics.sum("tidegate_late_events_total", &[("rule", "high-error-rate")]), 7);
     assert_eq!(metrics.sum("tidegate_late_events_total", &[("rule", "sliding")]), 20 + 2 * 7);
 }

@@ -34,11 +34,11 @@ fn an_input_that_is_created_anew_under_a_running_daemon_is_refused_and_so_at_the
     create_anew(&site, &site.topics.raw);
     site.kafka.producer().write(&site.topics.raw, &clicks(30));
     let log = daemon.wait_exit_code(1);
-    // what it meets first: no topic, another one, or an offset that is not there
+    // What it meets first: no topic, another one, or an offset that is not there.
     let words = ["created anew", "missing topics", "cannot be read from offset"];
     assert!(words.iter().any(|words| log.contains(words)), "{log}");
     let log = site.start(&[]).wait_exit_code(1);
-    // a broker forgets the offsets of a topic that is deleted
+    // A broker forgets the offsets of a topic that is deleted.
     let words = ["the input topic was deleted and created anew", "no offset is committed"];
     assert!(words.iter().any(|words| log.contains(words)), "{log}");
     let restore = site.command(&["offsets", "restore"]);
@@ -97,7 +97,7 @@ fn on_a_broker_that_creates_topics_by_itself_no_client_of_ours_does() {
     broker.wait_up();
     let site = Site::at(broker.kafka.clone(), "auto-create", 2);
     site.write_config();
-    // nothing is there: the names of all five are told, and none appears
+    // Nothing is there: the names of all five are told, and none appears.
     let log = site.start(&[]).wait_exit_code(69);
     assert!(log.contains("topics apply"), "{log}");
     let check = output(&mut site.tidegate(&["check"]));
@@ -109,7 +109,7 @@ fn on_a_broker_that_creates_topics_by_itself_no_client_of_ours_does() {
     site.await_caught_up();
     site.kafka.delete_topics(&[&site.topics.processed]);
     wait::until_true("the topic to be gone", || !site.kafka.has_topic(&site.topics.processed));
-    // the test's own producer writes to the input only
+    // The test's own producer writes to the input only.
     site.write(&clicks(10));
     daemon.wait_exit_code(1);
     assert!(!site.kafka.has_topic(&site.topics.processed), "a deleted topic is back");

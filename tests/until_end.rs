@@ -41,7 +41,7 @@ fn a_backlog_is_processed_and_later_runs_go_on_where_the_last_one_ended() {
     let mut mix = Mix::new(11, PARTITIONS, start, SPAN_MS);
     site.write(&mix.take(20_000));
     site.write(&tombstones(start));
-    // the last partition ends with records that nobody will ever read
+    // The last partition ends with records that nobody will ever read.
     let rolled_back: Vec<Input> = (0..50).map(|_| event(2, "error", "ghost", "ghost", start)).collect();
     site.kafka.write_rolled_back(&site.topics.raw, &rolled_back);
 
@@ -56,7 +56,7 @@ fn a_backlog_is_processed_and_later_runs_go_on_where_the_last_one_ended() {
     site.run_until_end();
     assert_eq!(outputs(&site), [processed, dead_letters, alerts], "nothing was there to be done");
 
-    // events of the windows that stayed open, then some that close them
+    // Events of the windows that stayed open, then some that close them.
     site.write(&mix.take(5_000));
     site.write_sentinels(start + 60 * 60_000);
     site.kafka.write_rolled_back(&site.topics.raw, &rolled_back);
@@ -116,7 +116,7 @@ fn a_signal_before_the_end_commits_and_exits_one_and_the_next_run_goes_on_exactl
     let start = wait::hours_ago(3);
     let mut mix = Mix::new(13, PARTITIONS, start, SPAN_MS);
     site.write(&mix.take(20_000));
-    // at most 2,000 records a second: the signal comes long before the end
+    // At most 2,000 records a second: the signal comes long before the end.
     let mut daemon = site.start_until_end(&[("FAILPOINTS", "reader=sleep(1000)")]);
     daemon.wait_ready();
     daemon.terminate();

@@ -91,7 +91,7 @@ impl Actor for Barrier {
             BarrierMsg::Start(partitions) => state.partitions = partitions,
             BarrierMsg::Tick => state.armed = None,
             BarrierMsg::CutSoon => state.wanted = true,
-            // while a cut is under way it may be all that is needed; the reader asks again
+            // While a cut is under way it may be all that is needed; the reader asks again.
             BarrierMsg::CutNow if state.open.is_none() => state.due = Instant::now(),
             BarrierMsg::CutNow => {}
             BarrierMsg::Drain => state.draining = true,

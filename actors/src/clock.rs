@@ -98,7 +98,7 @@ impl Clock {
     /// Waits until the broker's clock is known, or is not awaited any more.
     pub(crate) async fn settled(&self, timeout: Duration) {
         let mut awaited = self.awaited.subscribe();
-        // too late or never: the host's clock has to do
+        // Too late or never: the host's clock has to do.
         let _ = tokio::time::timeout(timeout, awaited.wait_for(|awaited| !awaited)).await;
     }
 

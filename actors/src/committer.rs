@@ -129,7 +129,7 @@ impl Actor for Committer {
         match message {
             CommitterMsg::Output { epoch, partition, output, tally, bytes, trace } => {
                 if !std::mem::replace(&mut state.flows, true) {
-                    // with "pipeline failed" it tells how long nothing was processed
+                    // With "pipeline failed" it tells how long nothing was processed.
                     tracing::info!(generation = %state.args.ledger.generation, "output flows");
                 }
                 let output = Output { partition, output, tally, bytes, trace };
@@ -278,7 +278,7 @@ impl CommitterState {
     }
 
     fn owner_record(&self, epoch: Epoch) -> OutputBatch {
-        // beside the time of the record, which is the broker's, it tells how far this host's clock is off
+        // Beside the time of the record, which is the broker's, it tells how far this host's clock is off.
         let owner =
             OwnerRecord { epoch, nonce: self.args.owner, started_at_ms: self.args.ledger.clock.wall() };
         self.state_record(OWNER_KEY, |arena| encode_owner(&owner, arena))
@@ -323,7 +323,7 @@ impl CommitterState {
         self.last_commit = Instant::now();
         self.committed_to = committed.seals().map(|sealed| sealed.next).collect();
         self.args.credits.give_back(committed.bytes);
-        // before the barrier's word, upon which the supervisor looks at it
+        // Before the barrier's word, upon which the supervisor looks at it.
         self.args.ledger.report_progress(&committed);
         let _ = self.args.barrier.cast(BarrierMsg::Finished { epoch, committed: true });
         let phases = self.args.ledger.committed(&mut committed, begun, &phases, state_records);

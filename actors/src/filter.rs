@@ -76,14 +76,14 @@ impl Actor for FilterWorker {
         let span = job.trace.child("filter");
         let mut filtered = state.filter(job);
         if filtered.tally.future > 0 && state.args.clock.is_awaited() {
-            // the host's clock may be wrong, and the broker's is known in a moment
+            // The host's clock may be wrong, and the broker's is known in a moment.
             state.args.clock.settled(CLOCK_TIMEOUT).await;
             filtered = state.filter(filtered.job);
         }
         drop(span);
         filtered.job.ticket.queue_for(Stage::Enrich);
         state.args.metrics.stage(Stage::Filter).add_busy(started.elapsed(), records);
-        // with no enrich worker alive the ticket is dropped here, and the partition gives the piece out again
+        // With no enrich worker alive the ticket is dropped here, and the partition gives the piece out again.
         let _ = state.args.enrich.send(EnrichMsg(Box::new(filtered)));
         Ok(())
     }

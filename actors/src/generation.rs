@@ -176,25 +176,26 @@ impl Live {
             store,
             children: HashMap::new(),
         };
-        for index in 0..settings.enrich_workers {
-            live.spawn_worker(&mut children, Role { part: Part::Enrich, index }).await?;
-        }
-        for index in 0..settings.filter_workers {
-            live.spawn_worker(&mut children, Role { part: Part::Filter, index }).await?;
-        }
-        live.spawn_partitions(&mut children, epoch, highest, &committer).await?;
+        live.spawn_records(&mut children, epoch, highest, &committer).await?;
         live.children = children.all;
         live.start(credits, ends);
         Ok(live)
     }
 
-    async fn spawn_partitions(
+    /// Spawns what works on records: the pools from their end on, then the partition actors.
+    async fn spawn_records(
         &mut self,
         children: &mut Children,
         epoch: Epoch,
         highest: Vec<Option<TimestampMs>>,
         committer: &ActorRef<CommitterMsg>,
     ) -> Result<(), SpawnErr> {
+        for index in 0..self.shared.settings.enrich_workers {
+            self.spawn_worker(children, Role { part: Part::Enrich, index }).await?;
+        }
+        for index in 0..self.shared.settings.filter_workers {
+            self.spawn_worker(children, Role { part: Part::Filter, index }).await?;
+        }
         for (index, highest) in highest.into_iter().enumerate() {
             let args = PartitionArgs {
                 partition: PartitionId(index as u32),
@@ -231,7 +232,7 @@ impl Live {
         ] {
             self.shared.metrics.stage(stage).set_workers(workers);
         }
-        // if the barrier is gone already, the supervisor hears of it
+        // If the barrier is gone already, the supervisor hears of it.
         let _ = self.barrier.cast(BarrierMsg::Start(self.partitions.clone()));
         self.reader.start(Route {
             generation: self.number,
@@ -307,7 +308,7 @@ impl Live {
         }
         for (role, cell) in self.children.values() {
             if role.part != Part::Store {
-                // an error means that it is dead already
+                // An error means that it is dead already.
                 let _ = cell.kill_and_wait(Some(STOP_TIMEOUT)).await;
             }
         }
@@ -367,7 +368,7 @@ async fn spawn_windows(
     children: &mut Children,
     topics: &Arc<TopicsFacts>,
     epoch: Epoch,
-    watermark: Option<tidegate_core::TimestampMs>,
+    watermark: Option<TimestampMs>,
     restored: Vec<(tidegate_core::window::WindowKey, tidegate_core::window::WindowState)>,
     barrier: &ActorRef<BarrierMsg>,
     committer: &ActorRef<CommitterMsg>,

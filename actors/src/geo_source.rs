@@ -67,7 +67,7 @@ impl GeoSource {
 
     /// The database in use.
     pub(crate) fn current(&self) -> (GeoVersion, Option<Arc<GeoDatabase>>) {
-        // the version first: a database newer than its version is only fetched once more
+        // The version first: a database newer than its version is only fetched once more.
         (self.version(), self.0.database.load_full())
     }
 
@@ -88,7 +88,7 @@ impl GeoSource {
         loop {
             tokio::time::sleep(every).await;
             let source = self.clone();
-            // a panic would be one of the database's reader; the next change of the file is another chance
+            // A panic would be one of the database's reader; the next change of the file is another chance.
             let _ = tokio::task::spawn_blocking(move || source.refresh()).await;
         }
     }

@@ -97,7 +97,7 @@ impl Ticket {
     /// The piece is done.
     pub(crate) fn settle(mut self, processed: Processed) {
         self.settled = true;
-        // a dead partition actor means that the generation is over
+        // A dead partition actor means that the generation is over.
         let _ = self.home.cast(Returned::Done(self.piece, Box::new(processed)));
     }
 

@@ -140,7 +140,7 @@ impl Ledger {
         }
         for (value, Raised { phase, appended_at, .. }) in all {
             let (value, phase, appended_at) = (value.into(), *phase, *appended_at);
-            // the last receiver may have gone meanwhile
+            // The last receiver may have gone meanwhile.
             let _ = self.alerts.send(Arc::new(CommittedAlert { value, phase, appended_at, committed_at }));
         }
     }

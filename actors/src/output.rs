@@ -116,7 +116,7 @@ impl<'a> OutputBuilder<'a> {
     pub(crate) fn dead_letter(&mut self, record: &RecordMeta, reason: Reason, detail: &str) {
         self.tally.count_dead(reason);
         let dead_letters = self.facts(Topic::DeadLetters);
-        // of a record of 1,000 bytes, the smallest that a client can be told to send, something has to be left
+        // Of a record of 1,000 bytes, the smallest that a client can be told to send, something has to be left.
         let detail = &detail[..detail.floor_char_boundary(dead_letters.max_message_bytes / 8)];
         let remedy = self.refused.remedy(self.source.partition, record.offset);
         let is_bare = remedy.is_some_and(|(remedy, _)| remedy == Remedy::BareDeadLetter);
@@ -134,7 +134,7 @@ impl<'a> OutputBuilder<'a> {
             let own = format!("{}-{}", partition, record.offset);
             key = Some(Span::push(&mut self.output.arena, own.as_bytes()));
         }
-        // a record without a timestamp is always taken
+        // A record without a timestamp is always taken.
         let timestamp = if is_bare {
             TimestampMs(-1)
         } else {

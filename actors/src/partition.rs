@@ -214,7 +214,7 @@ impl PartitionState {
         self.last_cut_ms = cut.elapsed_ms;
         let at_end = self.slots.is_empty() && self.end.is_some();
         if let Some(end) = self.end.filter(|_| at_end) {
-            // past the control records behind the last record
+            // Past the control records behind the last record.
             self.args.next = self.args.next.max(end);
         }
         let silent_ms = cut.elapsed_ms - self.active_ms;

@@ -24,7 +24,7 @@ pub struct PipelineHandle {
 impl PipelineHandle {
     /// Stops reading, commits what is in flight, and ends.
     pub fn shut_down(&self) {
-        // if it is gone, it has ended
+        // If it is gone, it has ended.
         let _ = self.supervisor.cast(SupervisorMsg::Shutdown);
     }
 
@@ -73,7 +73,7 @@ impl PipelineView {
         let mut all = OpenWindows::default();
         let _ = self.0.cast(SupervisorMsg::Report { limit, reply });
         let deadline = Instant::now() + ANSWER;
-        // the channel closes when all have answered
+        // The channel closes when all have answered.
         while let Ok(Some(report)) = timeout_at(deadline, answers.recv()).await {
             all.open += report.open;
             all.hottest.extend(report.hottest);

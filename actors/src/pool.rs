@@ -32,7 +32,7 @@ impl<M: Message> Pool<M> {
             match worker.send_message(message) {
                 Ok(()) => return Ok(()),
                 Err(MessagingErr::SendErr(back)) => message = back,
-                // neither can happen: the message is of the worker's type and nothing is awaited
+                // Neither can happen: the message is of the worker's type and nothing is awaited.
                 Err(MessagingErr::ChannelClosed | MessagingErr::InvalidActorType) => return Ok(()),
             }
         }

@@ -106,7 +106,7 @@ impl ReaderHandle {
     pub(crate) async fn halt(&self) {
         let (done, answer) = oneshot::channel();
         if self.0.send(ReaderCommand::Halt(done)).is_ok() {
-            // an error means that the thread is gone, and so halted
+            // An error means that the thread is gone, and so halted.
             let _ = answer.await;
         }
     }
@@ -173,7 +173,7 @@ impl ReaderThread {
             let started = Instant::now();
             if intake.asked_at.is_none_or(|asked_at| started - asked_at >= ASK_AGAIN_AFTER) {
                 intake.asked_at = Some(started);
-                // what is in flight comes back only by a commit
+                // What is in flight comes back only by a commit.
                 let _ = intake.route.barrier.cast(BarrierMsg::CutNow);
             }
             intake.poll(&mut *self.reader, Duration::ZERO, 0)?;
@@ -234,7 +234,7 @@ impl Intake {
         timeout: Duration,
         max_records: usize,
     ) -> Result<usize, LogError> {
-        // set aside while it stands before this sink
+        // Set aside while it stands before this sink.
         let Some(mut limit) = self.limit.take() else { return reader.poll(timeout, max_records, self) };
         let read = reader.poll(timeout, max_records, &mut limit.before(self));
         self.limit = Some(limit);
@@ -258,7 +258,7 @@ impl Intake {
         if let Some(last) = batch.records.last() {
             self.route.taken[partition].store(last.offset + 1, Ordering::Relaxed);
         }
-        // if the actor is gone, the generation is over
+        // If the actor is gone, the generation is over.
         let _ = self.route.partitions[partition].cast(PartitionMsg::Batch(batch));
     }
 }

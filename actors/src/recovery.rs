@@ -122,7 +122,7 @@ impl Recovery {
         }
         let topics = Arc::new(self.log.topics(CONNECT_TIMEOUT)?);
         self.check_key_groups(&topics)?;
-        // the reader connects while the writer does, which takes as long, and the local copy is opened meanwhile
+        // The reader connects while the writer does, which takes as long, and the local copy is opened meanwhile.
         let (taken, reader, store) = thread::scope(|scope| {
             let reader = scope.spawn(|| self.new_reader());
             let store = scope.spawn(|| self.open_copy());
@@ -147,7 +147,7 @@ impl Recovery {
         remains: &Remains,
     ) -> Result<Plan, RecoveryError> {
         let reader = reader.map_or_else(|| self.new_reader(), Ok)?;
-        // what this writer committed moments ago is in the log, and stays there
+        // What this writer committed moments ago is in the log, and stays there.
         let all = OffsetRange { begin: NextOffset(0), end: NextOffset(i64::MAX) };
         let ranges = vec![all; kept.committed.len()];
         self.plan(kept, reader, ranges, self.open_copy(), remains)
@@ -360,14 +360,14 @@ impl Recovery {
     /// Nonce of the process in the owner record, which is in partition 0.
     fn current_owner(&self) -> Result<Option<u64>, LogError> {
         let mut seen = self.owner_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // nothing of the other partitions
+        // Nothing of the other partitions.
         let mut from = vec![NextOffset(i64::MAX); self.settings.key_groups as usize];
         from[..1].fill(seen.0);
         let image = &mut seen.1;
-        // an open transaction may be our own, and would be waited for in vain
+        // An open transaction may be our own, and would be waited for in vain.
         let reached = self.log.read_changelog(&from, true, TIMEOUT, &mut |record| {
             if record.key == OWNER_KEY || record.key == PROGRESS_KEY {
-                // one that cannot be read is noticed when the state is
+                // One that cannot be read is noticed when the state is.
                 let _ = image.apply(record.key, record.value);
             }
         })?;
@@ -416,7 +416,7 @@ fn open_store(copy: &mut LocalCopy) -> StoreFacts {
     if let Some(base) = copy.store.as_ref().and_then(Store::base) {
         return StoreFacts::At { epoch: base.epoch };
     }
-    // an open store without a base is as good as none
+    // An open store without a base is as good as none.
     copy.store = None;
     let age = copy.dir.store_written_at().and_then(|written_at| written_at.elapsed().ok());
     copy.stale = age.is_some_and(|age| age > CATCH_UP_WITHIN);

@@ -14,7 +14,7 @@ const VALUE_BYTES: usize = 512;
 /// The first dead letter of a batch, with its reason. Its time is not known yet.
 pub(crate) fn first(output: &OutputBatch) -> Option<(&'static str, DeadLetterSample)> {
     let record = output.records.iter().find(|record| record.topic == Topic::DeadLetters)?;
-    // ours are the last of that name
+    // Ours are the last of that name.
     let header = |wanted: &str| {
         let headers = Headers(output.bytes(record.headers)).into_iter();
         let value = headers.filter(|(name, _)| *name == wanted.as_bytes()).last()?.1?;

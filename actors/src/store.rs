@@ -76,14 +76,14 @@ impl StoreHandle {
     /// Hands over a committed epoch.
     pub(crate) fn apply(&self, apply: Apply) {
         self.unapplied.lock().unwrap_or_else(PoisonError::into_inner).push(apply);
-        // if the actor is gone, a recovery follows
+        // If the actor is gone, a recovery follows.
         let _ = self.actor.cast(StoreMsg::Committed);
     }
 
     /// Waits until all that was handed over is applied, and ends the actor.
     pub(crate) async fn drain(&self, timeout: Duration) {
         let _ = self.actor.cast(StoreMsg::Apply);
-        // an error means that it is dead already
+        // An error means that it is dead already.
         let _ = self.actor.get_cell().drain_and_wait(Some(timeout)).await;
     }
 }
@@ -203,7 +203,7 @@ fn apply_to(
 ) {
     let started = Instant::now();
     let Some(store) = &mut copy.store else { return };
-    // of a writer that came back late from a commit that was found out about and caught up with meanwhile
+    // Of a writer that came back late from a commit that was found out about and caught up with meanwhile.
     unapplied.retain(|apply| store.base().is_none_or(|base| base.epoch < apply.epoch));
     let Some(Apply { epoch, trace, .. }) = unapplied.last() else { return };
     let _span = trace.child("store");

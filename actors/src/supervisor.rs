@@ -173,7 +173,7 @@ impl Actor for Supervisor {
             }
             SupervisorMsg::Shutdown => state.shut_down().await,
             SupervisorMsg::Actors(reply) => {
-                // who asked may have gone
+                // Who asked may have gone.
                 let _ = reply.send(state.actors());
             }
             SupervisorMsg::Report { limit, reply } => {
@@ -181,7 +181,7 @@ impl Actor for Supervisor {
                     live.report(limit, &reply);
                 }
             }
-            // of a generation that has ended
+            // Of a generation that has ended.
             SupervisorMsg::InputGrew { .. } => {}
         }
         Ok(())
@@ -236,7 +236,7 @@ impl SupervisorState {
                 self.stop_at_end().await;
             }
             PipelineEvent::Drained => self.drained().await,
-            // of a generation that has ended
+            // Of a generation that has ended.
             PipelineEvent::LogFailed { .. }
             | PipelineEvent::ThreadPanicked { .. }
             | PipelineEvent::WriterHung { .. } => {}
@@ -302,7 +302,7 @@ impl SupervisorState {
         }
         if let Stage::Draining(live) = &self.stage {
             let ending = if self.is_at_end(live) {
-                // all that was to be done is committed
+                // All that was to be done is committed.
                 Ending::EndReached
             } else {
                 Ending::Failed(format!("{cause}; what was in flight will be read again"))
@@ -360,7 +360,7 @@ impl SupervisorState {
         self.stage = Stage::Recovering;
         let recovery = self.recovery.clone();
         let supervisor = self.myself.clone();
-        // commands of the ended generation do not count from here on
+        // Commands of the ended generation do not count from here on.
         let next = self.generation.next();
         tokio::spawn(async move {
             let result = run_recovery(recovery, pause, ended, remains, next).await;
@@ -412,7 +412,7 @@ impl SupervisorState {
     }
 
     fn progress(&mut self, epoch: Epoch, committed: bool) {
-        // the next one may be cut already
+        // The next one may be cut already.
         self.used = self.used.max(epoch.next());
         if let Stage::Running(live) | Stage::Draining(live) = &mut self.stage
             && std::mem::take(&mut live.announce)
@@ -422,7 +422,7 @@ impl SupervisorState {
         }
         self.look_at_obstacle();
         if committed {
-            // the first commit of a process names it as the owner
+            // The first commit of a process names it as the owner.
             self.was_owner = true;
             self.status.send_modify(|status| status.epoch = epoch);
         }
@@ -437,7 +437,7 @@ impl SupervisorState {
                 self.stage = Stage::Draining(live);
             }
             Stage::Recovering => {
-                // nothing is in flight, and a recovery that hangs must not hold up the end
+                // Nothing is in flight, and a recovery that hangs must not hold up the end.
                 self.end(Ending::Unstarted);
             }
             stage => self.stage = stage,
@@ -470,7 +470,7 @@ impl SupervisorState {
         self.stage = Stage::Ended;
         self.set_phase(Phase::Stopped, None);
         if let Some(tell) = self.ending.take() {
-            // nobody waits any more: the process is ending anyway
+            // Nobody waits any more: the process is ending anyway.
             let _ = tell.send(ending);
         }
     }

@@ -90,13 +90,13 @@ impl<S: RecordSink> RecordSink for Limited<'_, S> {
         if record.offset < end.0 {
             self.sink.record(record, headers);
         } else if !std::mem::replace(&mut self.limit.passed[partition], true) {
-            // what stood between the last record and the end was rolled back, or is no record
+            // What stood between the last record and the end was rolled back, or is no record.
             self.sink.end_of_partition(record.partition, end);
         }
     }
 
     fn end_of_partition(&mut self, partition: PartitionId, next: NextOffset) {
-        // beyond the end are records that nobody has taken
+        // Beyond the end are records that nobody has taken.
         let end = self.limit.ends[partition.0 as usize];
         self.sink.end_of_partition(partition, next.min(end));
     }
@@ -140,7 +140,7 @@ mod tests {
         let nothing = &mut |_: &mut Vec<u8>| {};
         sink.record(record(0, 6), nothing);
         sink.end_of_partition(PartitionId(0), NextOffset(8));
-        // 7 to 9 were rolled back; what follows came later
+        // 7 to 9 were rolled back; what follows came later.
         for offset in 10..13 {
             sink.record(record(0, offset), nothing);
         }
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(*until_end.ends(&[NextOffset(5), NextOffset(0)], 2), [NextOffset(5), NextOffset(0)]);
         assert!(!until_end.is_reached(&positions(&[4, 0])));
         assert!(until_end.is_reached(&positions(&[5, 0])));
-        // a recovery later on finds more
+        // A recovery later on finds more.
         let ends = until_end.ends(&[NextOffset(9), NextOffset(9), NextOffset(9)], 3);
         assert_eq!(*ends, [NextOffset(5), NextOffset(0), NextOffset(0)]);
         assert!(until_end.is_reached(&positions(&[5, 0, 0])));

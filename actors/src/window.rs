@@ -89,7 +89,7 @@ impl Actor for WindowActor {
             WindowMsg::Sealed(sealed) => state.sealed(sealed),
             WindowMsg::Report { limit, reply } => {
                 let windows = &state.args.windows;
-                // who asked may have gone
+                // Who asked may have gone.
                 let _ = reply.try_send(Report { open: windows.len(), hottest: windows.hottest(limit) });
             }
         }
@@ -116,7 +116,7 @@ impl WindowActorState {
             crossed |= self.args.windows.count(group.rule, service, events.events_of(group, partition));
         }
         if crossed {
-            // if the barrier is gone, so is this generation
+            // If the barrier is gone, so is this generation.
             let _ = self.args.barrier.cast(BarrierMsg::CutSoon);
         }
     }
@@ -229,7 +229,7 @@ fn encode_within(epoch: Epoch, state: &WindowState, room: usize, out: &mut Vec<u
 
 /// Has windows remember only what their alerts and their state have room for.
 pub(crate) fn limit_evidence(windows: &mut Windows, rules: &[Rule], topics: &TopicsFacts) {
-    // names and the message, escaped, and the numbers
+    // Names and the message, escaped, and the numbers.
     let text = |rule: &Rule| 2 * rule.name.len() + 2 * rule.message.len() + 4 * MAX_SERVICE_BYTES;
     let fixed = rules.iter().map(text).max().unwrap_or_default() + 512 + ALERT_OVERHEAD_BYTES;
     let limit = |topic: Topic| topics[topic as usize].max_message_bytes;

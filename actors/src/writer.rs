@@ -53,7 +53,7 @@ pub(crate) enum WriterCommand {
 /// A cheap handle of the writer thread. When the last one is gone, the thread ends.
 #[derive(Clone)]
 pub(crate) struct WriterHandle {
-    // unbounded, but what is sent is covered by the budget of bytes in flight
+    // Unbounded, but what is sent is covered by the budget of bytes in flight.
     commands: mpsc::Sender<WriterCommand>,
     /// Commands of generations before this one are skipped.
     fence: Arc<AtomicU64>,
@@ -181,9 +181,9 @@ impl WriterThread {
                     self.committed[index].committed = Some((progress.next, progress.metadata));
                 }
                 let epoch = apply.epoch;
-                // here and not by the committer, which may be gone
+                // Here and not by the committer, which may be gone.
                 store.apply(apply);
-                // if it is, the generation has ended and recovery asks for `committed`
+                // If it is, the generation has ended and recovery asks for `committed`.
                 let _ = committer.cast(CommitterMsg::Committed { epoch, phases });
             }
             CommitOutcome::NotCommitted(error) | CommitOutcome::Unknown(error) => self.check(Err(error)),
@@ -203,7 +203,7 @@ impl WriterThread {
         if let Err(error) = result {
             self.failed = true;
             if let LogError::Refused(_) = error {
-                // a pause may follow, and readers would wait for the open transaction all the while
+                // A pause may follow, and readers would wait for the open transaction all the while.
                 if let Err(error) = self.writer.abort(ABORT_DEADLINE) {
                     tracing::warn!(%error, "the epoch cannot be aborted, the next writer does it");
                 }

@@ -64,7 +64,7 @@ fn input(settings: &Settings) -> Result<(Input, Progress), Error> {
         .set("isolation.level", "read_committed")
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "65536")
-        // with the default of 1 s reading stops and goes
+        // With the default of 1 s reading stops and goes.
         .set("fetch.queue.backoff.ms", "5");
     let consumer: BaseConsumer = config.create()?;
     let raw = &settings.topics.raw;
@@ -88,9 +88,9 @@ fn output(settings: &Settings) -> Result<Output, Error> {
         .set("linger.ms", "50")
         .set("batch.size", "1000000")
         .set("batch.num.messages", "10000")
-        // a commit waits for what is queued
+        // A commit waits for what is queued.
         .set("queue.buffering.max.messages", "50000")
-        // librdkafka fails a commit by itself if a delivery failed
+        // librdkafka fails a commit by itself if a delivery failed.
         .set("delivery.report.only.error", "true");
     let topics = [settings.topics.processed.name.as_str(), settings.topics.alerts.name.as_str()];
     let output = Output::new(config.create()?, &topics)?;

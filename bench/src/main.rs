@@ -38,21 +38,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Copy the input topic to the processed topic, as far as it goes now, and print figures as JSON
+    /// Copy the input topic to the processed topic, as far as it goes now, and print figures as JSON.
     Copy(Job),
-    /// Do the work of `tidegate run` on what is in the input topic now, and print figures as JSON
+    /// Do the work of `tidegate run` on what is in the input topic now, and print figures as JSON.
     Ceiling(Job),
-    /// Measure both and `tidegate run` side by side
+    /// Measure both and `tidegate run` side by side.
     Compare(compare::Args),
-    /// Measure from the crossing of a threshold to its alert, under live load
+    /// Measure from the crossing of a threshold to its alert, under live load.
     Latency(compare::LatencyArgs),
-    /// Measure the throughput with checkpoints more and less often
+    /// Measure the throughput with checkpoints more and less often.
     Checkpoint(compare::VariantsArgs),
-    /// Measure the throughput with and without telemetry
+    /// Measure the throughput with and without telemetry.
     Telemetry(compare::VariantsArgs),
-    /// Measure what an event costs with more partitions, services, rules and bytes, and longer windows
+    /// Measure what an event costs with more partitions, services, rules and bytes, and longer windows.
     Growth(compare::GrowthArgs),
-    /// Measure from failures to work again, under live load
+    /// Measure from failures to work again, under live load.
     Recovery(compare::RecoveryArgs),
 }
 

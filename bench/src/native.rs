@@ -47,13 +47,13 @@ pub(crate) struct Input {
     consumer: BaseConsumer,
 }
 
-// SAFETY: librdkafka's handles may be used from any thread; the raw pointers here are such handles
+// SAFETY: librdkafka's handles may be used from any thread; the raw pointers here are such handles.
 unsafe impl Send for Input {}
 
 impl Drop for Input {
     fn drop(&mut self) {
         self.give_back();
-        // SAFETY: the queue is ours, and it goes before its client
+        // SAFETY: the queue is ours, and it goes before its client.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
     }
 }
@@ -63,11 +63,11 @@ impl Input {
     pub(crate) fn new(consumer: BaseConsumer, topic: &str, partitions: i32) -> Result<Self, Error> {
         let topic = CString::new(topic)?;
         let client = consumer.client().native_ptr();
-        // SAFETY: the client is alive; the queue is destroyed in `Drop`
+        // SAFETY: the client is alive; the queue is destroyed in `Drop`.
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(client) }).ok_or("no queue")?;
         let input = Self { queue, messages: Vec::with_capacity(FETCH_RECORDS), consumer };
         for partition in 0..partitions {
-            // SAFETY: all handles are alive; giving the partition's back does not undo the forwarding
+            // SAFETY: all handles are alive; giving the partition's back does not undo the forwarding.
             unsafe {
                 let source = sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
                 if source.is_null() {
@@ -91,10 +91,10 @@ impl Input {
     ) -> Result<(), Error> {
         self.take();
         for &message in &self.messages {
-            // SAFETY: the message is ours until it is given back, and nothing changes it
+            // SAFETY: the message is ours until it is given back, and nothing changes it.
             let message = unsafe { &*message };
             match Code::from(message.err) {
-                // SAFETY: key and value are null or have the lengths given, and live as long as the message
+                // SAFETY: key and value are null or have the lengths given, and live as long as the message.
                 Code::NoError => each(unsafe { record(message) })?,
                 code => return Err(format!("reading partition {}: {code}", message.partition).into()),
             }
@@ -107,17 +107,17 @@ impl Input {
     /// what has gathered behind it.
     fn take(&mut self) {
         self.give_back();
-        // SAFETY: the queue is alive; a message returned is ours
+        // SAFETY: the queue is alive; a message returned is ours.
         let first = unsafe { sys::rd_kafka_consume_queue(self.queue.as_ptr(), FETCH_WAIT_MS) };
         if first.is_null() {
-            // nothing to read is the time to hear of errors of the client
+            // Nothing to read is the time to hear of errors of the client.
             let _ = self.consumer.poll(Duration::ZERO);
             return;
         }
         self.messages.reserve(FETCH_RECORDS);
         self.messages.push(first);
         // SAFETY: there is room for `FETCH_RECORDS` pointers of which one is used; the call writes as many as it
-        // returns, each to a message that is ours, and -1 for an error, with nothing written
+        // returns, each to a message that is ours, and -1 for an error, with nothing written.
         unsafe {
             let spare = self.messages.as_mut_ptr().add(1);
             let count = sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, spare, FETCH_RECORDS - 1);
@@ -127,7 +127,7 @@ impl Input {
 
     fn give_back(&mut self) {
         for message in self.messages.drain(..) {
-            // SAFETY: each message was handed to us by the queue and is given back once
+            // SAFETY: each message was handed to us by the queue and is given back once.
             unsafe { sys::rd_kafka_message_destroy(message) };
         }
     }
@@ -140,11 +140,11 @@ unsafe fn record(message: &rd_kafka_message_t) -> Record<'_> {
     Record {
         partition: message.partition,
         offset: message.offset,
-        // SAFETY: the message is alive; the call writes `kind`
+        // SAFETY: the message is alive; the call writes `kind`.
         timestamp: unsafe { sys::rd_kafka_message_timestamp(message, &mut kind) },
-        // SAFETY: the caller's promise
+        // SAFETY: the caller's promise.
         key: unsafe { bytes(message.key, message.key_len) },
-        // SAFETY: the caller's promise
+        // SAFETY: the caller's promise.
         value: unsafe { bytes(message.payload, message.len) },
     }
 }
@@ -152,24 +152,24 @@ unsafe fn record(message: &rd_kafka_message_t) -> Record<'_> {
 /// # Safety
 /// `data` is null or points to `len` bytes that stay unchanged for `'a`.
 unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Option<&'a [u8]> {
-    // SAFETY: the caller's promise
+    // SAFETY: the caller's promise.
     (!data.is_null()).then(|| unsafe { slice::from_raw_parts(data.cast(), len) })
 }
 
 /// A producer with the handles of its topics.
 pub(crate) struct Output {
     topics: Vec<NonNull<rd_kafka_topic_t>>,
-    // after the topics, see `Drop`
+    // After the topics, see `Drop`.
     producer: ThreadedProducer<DefaultProducerContext>,
 }
 
-// SAFETY: librdkafka's handles may be used from any thread; the raw pointers here are such handles
+// SAFETY: librdkafka's handles may be used from any thread; the raw pointers here are such handles.
 unsafe impl Send for Output {}
 
 impl Drop for Output {
     fn drop(&mut self) {
         for topic in self.topics.drain(..) {
-            // SAFETY: each handle was made by `new` and is given back once, before its client
+            // SAFETY: each handle was made by `new` and is given back once, before its client.
             unsafe { sys::rd_kafka_topic_destroy(topic.as_ptr()) };
         }
     }
@@ -184,7 +184,7 @@ impl Output {
         for name in topics {
             let name = CString::new(*name)?;
             let client = output.producer.client().native_ptr();
-            // SAFETY: client and name are alive; the handle is given back in `Drop`
+            // SAFETY: client and name are alive; the handle is given back in `Drop`.
             let topic = unsafe { sys::rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut()) };
             output.topics.push(NonNull::new(topic).ok_or("no topic handle")?);
         }
@@ -204,7 +204,7 @@ impl Output {
         let (key, key_len) = raw(record.key);
         let (value, value_len) = raw(record.value);
         // SAFETY: handles are alive; the arguments are pairs of a tag and the C types that the tag demands, up
-        // to the end tag; key and value are copied before the call returns
+        // to the end tag; key and value are copied before the call returns.
         let code = unsafe {
             sys::rd_kafka_producev(
                 self.producer.client().native_ptr(),
@@ -231,7 +231,7 @@ impl Output {
     /// Sends what is queued and waits for the answers.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), Error> {
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the client is alive
+        // SAFETY: the client is alive.
         sorted("flushing", unsafe { sys::rd_kafka_flush(self.producer.client().native_ptr(), timeout_ms) })
     }
 }

@@ -42,7 +42,7 @@ fn topic_names(settings: &Settings, walk: &mut Walk<'_>) {
         ("topics.dead_letters.name", &topics.dead_letters),
         ("topics.state.name", &topics.state),
     ];
-    // Kafka refuses topics that differ in `.` and `_` alone, as their metrics would have the same name
+    // Kafka refuses topics that differ in `.` and `_` alone, as their metrics would have the same name.
     let folded = |topic: &Topic| topic.name.replace('.', "_");
     for (i, (later, topic)) in topics.iter().enumerate() {
         if let Some((earlier, _)) = topics[..i].iter().find(|(_, other)| folded(other) == folded(topic)) {

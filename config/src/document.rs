@@ -81,7 +81,7 @@ pub(crate) fn read(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Doc
     if !errors.is_empty() {
         reader.document.not_toml = true;
         reader.document.secrets = secret_lines(source.text());
-        // what follows in the same line is mostly a consequence
+        // What follows in the same line is mostly a consequence.
         let mut last_line = None;
         for error in errors {
             let span = error.span().unwrap_or_default();
@@ -137,7 +137,7 @@ impl Reader<'_> {
 
     fn node(&mut self, path: &str, value: &Spanned<DeValue<'_>>) -> Node {
         let origin = self.origin(value.span());
-        // of a client's property a mistyped name may hide that it is a secret
+        // Of a client's property a mistyped name may hide that it is a secret.
         let is_secret = is_secret_name(path) || path.starts_with(".kafka.properties.");
         if let (From::File, true, false) = (self.from, is_secret, value.get_ref().is_table()) {
             self.document.secrets.push(value.span());

@@ -33,7 +33,7 @@ pub use source::Source;
 /// Checks `source` and resolves it; `env` looks environment variables up.
 ///
 /// # Errors
-/// Every problem found, not only the first.
+/// [`Problems`] with every problem found, if there is any; not only the first.
 pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Settings, Problems> {
     resolve(source, env).map(Resolved::into_settings)
 }

@@ -85,7 +85,7 @@ impl Excerpt {
     fn show(&self, number: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = number.to_string();
         let gutter = " ".repeat(number.len());
-        // tabs stay tabs, so that the carets stand right whatever their width
+        // Tabs stay tabs, so that the carets stand right whatever their width.
         let indent: String =
             self.line.chars().take(self.underline_from).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let carets = "^".repeat(self.underline_len.max(1));

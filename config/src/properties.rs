@@ -72,7 +72,7 @@ fn value_of(name: &str, entry: &Entry) -> Result<Option<String>, &'static str> {
     if value.len() > MAX_VALUE_BYTES {
         return Err("too long");
     }
-    // the client's properties are C strings
+    // The client's properties are C strings.
     if value.contains('\0') {
         return Err("it has a NUL character");
     }

@@ -62,7 +62,7 @@ fn default_key(key: &KeyNote) -> String {
         Default::Value(value) | Default::Required { example: value } => ("", value),
         Default::Absent { example } => ("# ", example),
     };
-    // a blank line before the very first keys; sections bring their own
+    // A blank line before the very first keys; sections bring their own.
     let gap = if key.section.is_empty() { "\n" } else { "" };
     format!("{gap}{text}{mark}{} = {}\n", key.name, toml_value(value))
 }

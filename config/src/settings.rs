@@ -56,7 +56,7 @@ pub enum LogKind {
     Embedded,
 }
 
-/// `[kafka]`
+/// `[kafka]`.
 #[derive(Debug, Clone)]
 pub struct Kafka {
     /// Comma-separated `host:port`.
@@ -80,14 +80,14 @@ pub enum Start {
     Earliest,
 }
 
-/// `[embedded]`
+/// `[embedded]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Embedded {
     /// Most bytes that a topic keeps.
     pub retention_bytes: u64,
 }
 
-/// `[topics.*]`
+/// `[topics.*]`.
 #[derive(Debug, Clone)]
 pub struct Topics {
     /// Input.
@@ -115,7 +115,7 @@ pub struct Topic {
     pub retention: Option<Duration>,
 }
 
-/// `[filter]`
+/// `[filter]`.
 #[derive(Debug, Clone)]
 pub struct Filter {
     /// Whether bots are dropped.
@@ -128,7 +128,7 @@ pub struct Filter {
     pub patterns: Vec<String>,
 }
 
-/// `[geo]`
+/// `[geo]`.
 #[derive(Debug, Clone)]
 pub struct Geo {
     /// Database file in the MaxMind DB format.
@@ -137,7 +137,7 @@ pub struct Geo {
     pub reload_every: Duration,
 }
 
-/// `[time]`
+/// `[time]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Time {
     /// How far behind the highest timestamp an event may come.
@@ -150,7 +150,7 @@ pub struct Time {
     pub allowed_lateness: Duration,
 }
 
-/// `[pools]`
+/// `[pools]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Pools {
     /// Actors that parse and filter.
@@ -161,7 +161,7 @@ pub struct Pools {
     pub window: usize,
 }
 
-/// `[limits]`
+/// `[limits]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of records read and not yet committed.
@@ -170,7 +170,7 @@ pub struct Limits {
     pub open_windows: usize,
 }
 
-/// `[supervision]`
+/// `[supervision]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Supervision {
     /// Restarts allowed within `window`.
@@ -179,7 +179,7 @@ pub struct Supervision {
     pub window: Duration,
 }
 
-/// `[telemetry]`
+/// `[telemetry]`.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     /// OTLP endpoint; `None` is off.

@@ -27,7 +27,7 @@ impl Resolved {
     pub fn to_toml(&self) -> String {
         let mut out = String::new();
         for note in &self.notes {
-            // an empty list is a key of the top level, which ends with the first table
+            // An empty list is a key of the top level, which ends with the first table.
             if let Note::Tables { section, elements, .. } = note
                 && elements.is_empty()
             {
@@ -51,7 +51,7 @@ fn toml_notes(notes: &[Note], out: &mut String) {
     let mut header = None;
     for note in notes {
         match note {
-            // a table without keys of its own (only tables in it) needs no line
+            // A table without keys of its own (only tables in it) needs no line.
             Note::Section { section, .. } => header = Some(section),
             Note::Key(key) if key.value.is_null() => {}
             Note::Key(key) => {

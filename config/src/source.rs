@@ -45,7 +45,7 @@ impl Source {
     pub fn new(name: impl Into<String>, text: impl Into<String>, overrides: Vec<String>) -> Self {
         let mut text = text.into();
         if text.starts_with('\u{feff}') {
-            // a byte order mark would shift the columns of the first line
+            // A byte order mark would shift the columns of the first line.
             text.drain(..'\u{feff}'.len_utf8());
         }
         Self { name: name.into(), text, overrides }
@@ -54,7 +54,7 @@ impl Source {
     /// Reads a file of at most 1 MiB.
     ///
     /// # Errors
-    /// One problem that says why the file cannot be read, or where it is not UTF-8.
+    /// [`Problems`] with one problem, if the file cannot be read, is too large, or is not UTF-8.
     pub fn read(path: &Path, overrides: Vec<String>) -> Result<Self, Problems> {
         let name = path.display().to_string();
         let fail = |why: String| {
@@ -63,7 +63,7 @@ impl Source {
             Problems::new(vec![empty.problem(&[], Report { origin: None, message, help: None })])
         };
         let mut bytes = Vec::new();
-        // one byte more than allowed tells that it is too large, for pipes as well
+        // One byte more than allowed tells that it is too large, for pipes as well.
         let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
         read.map_err(|error| fail(error.to_string()))?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
@@ -120,7 +120,7 @@ impl Source {
             Some(Origin::Override(index)) => {
                 let set = self.overrides.get(index).map_or("", String::as_str);
                 problem.file = format!("{OVERRIDE}{}", set.split('=').next().unwrap_or_default());
-                // a key may be written with quotes and white space
+                // A key may be written with quotes and white space.
                 let key = set.split('=').next().unwrap_or_default();
                 let plain = key.replace(|c: char| c == '"' || c == '\'' || c.is_whitespace(), "");
                 let is_secret = is_secret_name(set) || plain.starts_with("kafka.properties");

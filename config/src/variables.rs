@@ -45,7 +45,7 @@ pub(crate) struct Replaced {
 pub(crate) enum Unresolved {
     #[error("`${{` is never closed")]
     Unclosed,
-    // without the text: it may be a part of a password that happens to hold a `${`
+    // Without the text: it may be a part of a password that happens to hold a `${`.
     #[error("`${{...}}` does not name a variable; write `$${{` for a plain `${{`")]
     BadName,
     #[error("a default cannot hold another `${{`: it ends at the first `}}`")]

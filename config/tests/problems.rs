@@ -119,7 +119,7 @@ const MISTAKES: &[(&str, &str)] = &[
 #[test]
 fn each_mistake_is_told_with_its_place_and_text() {
     for (text, expected) in MISTAKES {
-        assert_eq!(told(&problems(&format!("{KAFKA}{text}"), &[])), [expected], "{text}");
+        assert_eq!(told(&problems(&format!("{KAFKA}{text}"), &[])), [*expected], "{text}");
     }
 }
 

@@ -49,7 +49,7 @@ fn problems_hide_secrets_on_the_lines_they_show() {
         "kafka.bootstrap_servers = '${CANARY} x'",
         "event.ip = '${CANARY}..'",
         "[kafka.properties]\n'group.id' = '${CANARY}'",
-        // not TOML
+        // Not TOML.
         "[kafka.properties]\nsasl.password = \"hunter2",
         "[kafka.properties]\nsasl.password = hunter2",
         "[kafka.properties]\nanything = hunter2",

@@ -104,7 +104,7 @@ pub fn evidence_bytes(raw_topic: &str) -> usize {
     };
     let mut rendered = Vec::new();
     render_evidence(&widest, raw_topic, &mut rendered);
-    // and the comma
+    // And the comma.
     rendered.len() + 1
 }
 
@@ -173,12 +173,12 @@ fn message(alert: &Alert, rule: &Rule) -> String {
 
 /// Appends a JSON string.
 fn string(out: &mut Vec<u8>, text: &str) {
-    // a string written to memory cannot fail
+    // A string written to memory cannot fail.
     _ = serde_json::to_writer(out, text);
 }
 
 fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // writing to memory cannot fail
+    // Writing to memory cannot fail.
     _ = out.write_fmt(text);
 }
 

@@ -87,7 +87,7 @@ impl FromStr for Category {
     type Err = UnknownCategory;
 
     fn from_str(name: &str) -> Result<Self, UnknownCategory> {
-        // its name when there were only four
+        // Its name when there were only four.
         let name = if name == "crawler" { "other" } else { name };
         Self::ALL
             .into_iter()
@@ -122,6 +122,6 @@ impl Pattern {
 /// The built-in list. Its order matters: the first pattern that matches gives the category.
 #[must_use]
 pub fn embedded() -> Vec<Pattern> {
-    // the file is a part of the program, and a test reads it
+    // The file is a part of the program, and a test reads it.
     parse_patterns(include_str!("bots/patterns.txt")).unwrap_or_default()
 }

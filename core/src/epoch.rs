@@ -82,7 +82,7 @@ impl EpochMark {
         let Self { epoch, owner, partitions, highest, watermark, topics } = self;
         let mut text = format!("{PREFIX}{VERSION} epoch={epoch} owner={owner:016x} partitions={partitions}");
         for (name, time) in [("highest", highest), ("watermark", watermark)] {
-            // writing to a string cannot fail
+            // Writing to a string cannot fail.
             _ = match time {
                 Some(time) => write!(text, " {name}={time}"),
                 None => write!(text, " {name}=-"),
@@ -100,7 +100,7 @@ impl EpochMark {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// The text is not ours, of another version, or broken.
+    /// [`MarkError`] if the text is not ours, of another version, or broken.
     pub fn decode(text: &str) -> Result<Self, MarkError> {
         let versioned = text.strip_prefix(PREFIX).ok_or(MarkError::Foreign)?;
         let mut words = versioned.split(' ');

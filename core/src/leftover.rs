@@ -13,7 +13,7 @@
 //!   ([`OutputPartition::committed_to`]). What is open below that belongs to the committed epoch and lost its
 //!   commit marker; what is open above it was rolled back and lost its abort marker.
 //! - The offsets themselves may be **pending**, if their partition was without a leader. Every commit writes a
-//!   progress record to the state topic too, and one of the two tells about the other.
+//!   Progress record to the state topic too, and one of the two tells about the other.
 //!
 //! Something is done about it in [`Step`]s, each of which is decided by facts that are gathered anew. Whoever dies in
 //! between leaves facts from which the next one goes on.
@@ -198,7 +198,7 @@ fn was_committed(fate: Fate) -> Option<bool> {
     if recorded > named {
         return Some(true);
     }
-    // its progress record got the abort marker
+    // Its progress record got the abort marker.
     if !is_record_open && recorded.is_some() {
         return Some(false);
     }
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn the_steps_always_come_to_an_end_and_never_commit_open_records() {
-        // every combination of one partition: each step is applied as the broker would
+        // Every combination of one partition: each step is applied as the broker would.
         for committed_to in [None, Some(4), Some(7), Some(9)] {
             for stable in 4..=9 {
                 for foreign in [false, true] {

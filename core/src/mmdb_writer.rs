@@ -91,7 +91,7 @@ fn write_database(metadata: &[(&str, Vec<u8>)], entries: &[Entry]) -> Vec<u8> {
     let mut tree = Tree::default();
     let mut records = Records::default();
     let mut entries: Vec<&Entry> = entries.iter().collect();
-    // the smaller networks are cut out of the larger ones; the sort keeps the order of equal ones
+    // The smaller networks are cut out of the larger ones; the sort keeps the order of equal ones.
     entries.sort_by_key(|(network, prefix_len, _)| depth(*network, *prefix_len));
     for (network, prefix_len, record) in entries {
         let child = Child::Record(records.offset_of(record));
@@ -238,7 +238,7 @@ fn control(kind: u8, size: usize) -> Vec<u8> {
         285..65_821 => (30, ((size - 285) as u16).to_be_bytes().to_vec()),
         _ => (31, ((size - 65_821) as u32).to_be_bytes()[1..].to_vec()),
     };
-    // types above 7 have a byte of their own
+    // Types above 7 have a byte of their own.
     let mut out = if kind > 7 { vec![size_bits, kind - 7] } else { vec![kind << 5 | size_bits] };
     out.extend(more);
     out

@@ -61,7 +61,7 @@ mod tests {
         for (key, hash) in known {
             assert_eq!(murmur2(key.as_bytes()).cast_signed(), hash, "{key}");
         }
-        // toPositive clears the sign bit, it does not negate
+        // toPositive clears the sign bit, it does not negate.
         assert_eq!(partition_for_key(b"foobar", 12), (-790_332_482_i32 & 0x7fff_ffff) as u32 % 12);
     }
 

@@ -94,7 +94,7 @@ fn braces(text: &str) -> (Piece<'_>, &str) {
 /// Checks a [`Rule::message`].
 ///
 /// # Errors
-/// A word on the first placeholder that is unknown or not closed, with those that are known.
+/// If a placeholder is unknown or not closed: a word on the first, with those that are known.
 pub fn check_template(template: &str) -> Result<(), String> {
     let unknown = pieces(template).find_map(|piece| match piece {
         Piece::Unknown(text) => Some(text),

@@ -12,7 +12,7 @@ pub fn splice_geo(value: &[u8], slot: &GeoSlot, fragment: &[u8], out: &mut Vec<u
     match slot {
         GeoSlot::Append { at } => {
             let (before, closing) = value.split_at(*at as usize);
-            // the last byte but white space is a member's, or the opening brace of an object without members
+            // The last byte but white space is a member's, or the opening brace of an object without members.
             let separator: &[u8] = if before.trim_ascii_end().ends_with(b"{") { b"" } else { b"," };
             out.reserve(value.len() + separator.len() + KEY.len() + fragment.len());
             for part in [before, separator, KEY, fragment, closing] {

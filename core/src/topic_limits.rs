@@ -73,7 +73,7 @@ impl TopicLimits {
         if self.needs_key && !has_key {
             return Some(Refusal::NoKey);
         }
-        // a record without a timestamp is always taken
+        // A record without a timestamp is always taken.
         if self.appends_time || timestamp.0 < 0 {
             return None;
         }

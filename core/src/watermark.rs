@@ -136,6 +136,6 @@ impl PipelineWatermark {
 
 /// The lowest watermark of the partitions that are not idle; `None` if one of them has none.
 fn lowest_active(marks: &[PartitionMark]) -> Option<TimestampMs> {
-    // `None` is less than any watermark
+    // `None` is less than any watermark.
     marks.iter().filter(|mark| !mark.idle).map(|mark| mark.watermark).min().flatten()
 }

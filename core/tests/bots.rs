@@ -237,7 +237,7 @@ fn without_patterns_nothing_is_a_bot() {
 
 #[test]
 fn what_the_filter_says_is_what_the_patterns_say_one_by_one() {
-    // with texts of their own, with shared ones, with none, in any order
+    // With texts of their own, with shared ones, with none, in any order.
     let lists = [
         &["googlebot", r"\bbot\b", "[a-z]+[0-9]bot", "(?-i:Bot)", "crawl(?:er)?$"][..],
         &["[a-z]+[0-9]{3}", "spider", "b[^a-z]t"],
@@ -282,7 +282,7 @@ fn an_exception_is_no_bot_and_what_stands_before_it_is_one_all_the_same() {
     let filter = BotFilter::new(&parse_patterns(text).unwrap(), &Category::ALL).unwrap();
     assert_eq!(filter.drops(b"CUBOT X19"), None);
     assert_eq!(filter.drops(b"CUBOT X19 Googlebot"), Some(Category::Search));
-    // the name of the category when there were only four
+    // The name of the category when there were only four.
     assert_eq!(filter.drops(b"a bot"), Some(Category::Other));
 }
 

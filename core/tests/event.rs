@@ -63,12 +63,12 @@ fn the_first_path_that_is_present_gives_the_service() {
         (r#""service_name":"","payload":{"service_name":"b"}"#, "b"),
         (r#""service_name":"","payload":{"service_name":""}"#, "unknown"),
         (r#""payload":{"payload":{"service_name":"b"}}"#, "unknown"),
-        // a path that runs into something else than an object is absent
+        // A path that runs into something else than an object is absent.
         (r#""payload":[{"service_name":"b"}]"#, "unknown"),
         (r#""payload":"service_name""#, "unknown"),
         (r#""payload":null"#, "unknown"),
         (r#""payload.service_name":"b""#, "unknown"),
-        // a wrong type behind the first that is present is not looked at
+        // A wrong type behind the first that is present is not looked at.
         (r#""service_name":"a","payload":{"service_name":7}"#, "a"),
         (r#""service_name" :	"\u0061\"" "#, "a\""),
         (r#""\u0073ervice_name":"escaped key""#, "escaped key"),
@@ -218,7 +218,7 @@ fn what_cannot_be_processed_is_refused_with_its_reason() {
 
 #[test]
 fn checks_run_from_the_size_to_the_service() {
-    // each value breaks its own rule and all that are checked after it
+    // Each value breaks its own rule and all that are checked after it.
     let too_large = [&b"\xff"[..], &vec![b' '; MAX_EVENT_BYTES]].concat();
     assert_eq!(reason(&too_large), Reason::TooLarge);
     assert_eq!(reason(b"[\xff"), Reason::InvalidUtf8);
@@ -354,11 +354,11 @@ fn paths_may_share_keys_and_run_through_geo() {
     splice_geo(value.as_bytes(), &event.geo, b"null", &mut out);
     assert_eq!(out, value.replace(r#"{"client":{"ip":"1.2.3.4"}}"#, "null").into_bytes());
 
-    // the last `geo` counts, and what it does not have is not taken from an earlier one
+    // The last `geo` counts, and what it does not have is not taken from an earlier one.
     let event = parse(r#"{"type":"t","geo":{"client":{"ip":"1.2.3.4"}},"geo":"5.6.7.8"}"#).unwrap();
     assert_eq!(event.ip, Some("5.6.7.8".parse().unwrap()));
 
-    // where an object is searched further it is still present as what it is: of the wrong type
+    // Where an object is searched further it is still present as what it is: of the wrong type.
     let rejection = parse(r#"{"meta":{"type":"t","service":{"name":"s"}}}"#).unwrap_err();
     assert_eq!(
         (rejection.reason, &*rejection.detail),

@@ -222,7 +222,7 @@ proptest! {
         splice_geo(input.as_bytes(), &event.geo, geo.as_bytes(), &mut output);
         prop_assert_eq!(std::str::from_utf8(&output).unwrap(), &expected);
 
-        // an independent parser agrees wherever it takes such JSON at all (numbers, surrogates, depth)
+        // An independent parser agrees wherever it takes such JSON at all (numbers, surrogates, depth)
         if let Ok(Value::Object(mut object)) = serde_json::from_str(&input) {
             object.insert("geo".into(), serde_json::from_str(geo).unwrap());
             prop_assert_eq!(serde_json::from_slice::<Value>(&output).unwrap(), Value::Object(object));

@@ -42,7 +42,7 @@ fn cache(cities: &[City]) -> GeoCache {
 }
 
 fn lookup(cache: &mut GeoCache, ip: &str) -> String {
-    // asked twice, for the second answer comes from the cache
+    // Asked twice, for the second answer comes from the cache.
     let first = cache.fragment(ip.parse().unwrap()).to_vec();
     assert_eq!(cache.fragment(ip.parse().unwrap()), first);
     String::from_utf8(first).unwrap()
@@ -212,7 +212,7 @@ fn what_no_record_has_is_named_but_a_country_database_need_not_have_cities() {
     assert_eq!(named("ipinfo lite", vec![code()]), ["city", "lat", "lon"]);
     assert_eq!(named("a City database", vec![code(), ("city", text("London"))]), ["lat", "lon"]);
     assert_eq!(named("DBIP-Country-Lite", vec![code()]), [""; 0]);
-    // neither a name nor a sign is a code
+    // Neither a name nor a sign is a code.
     for country in ["United Kingdom", "--"] {
         assert_eq!(named("Country", vec![("country", text(country))]), ["country"]);
     }

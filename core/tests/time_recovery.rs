@@ -214,7 +214,7 @@ impl Case {
             Refusal::PartitionsRemoved { before, now } => {
                 self.removed() && (*before, *now) == (self.before, 3)
             }
-            // all cases are of the same topics
+            // All cases are of the same topics.
             Refusal::TopicReplaced { .. } => false,
             Refusal::StateMissing { epoch } => self.state_missing() && self.epoch() == Some(epoch.0),
             Refusal::StateAhead { committed, state } => {
@@ -248,7 +248,7 @@ fn all_committed() -> Vec<Committed> {
     use Metadata::{Epoch, Foreign, OtherOwner, Unreadable};
     let mut all = vec![None];
     all.extend([Foreign, Unreadable, Epoch(5), Epoch(6), OtherOwner].map(|metadata| Some((150, metadata))));
-    // both ends of the log are in it
+    // Both ends of the log are in it.
     for metadata in [Foreign, Epoch(5)] {
         all.extend([99, 100, 200, 201].map(|offset| Some((offset, metadata))));
     }

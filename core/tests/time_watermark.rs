@@ -45,9 +45,9 @@ fn a_timestamp_is_far_in_the_future_if_either_clock_says_so() {
         is_far_future(TimestampMs(timestamp), TimestampMs(record), TimestampMs(wall), 10)
     };
     assert!(!far(110, 100, 100) && far(111, 100, 100));
-    // a late read of old data, and a producer whose clock is ahead
+    // A late read of old data, and a producer whose clock is ahead.
     assert!(far(111, 100, 9_000) && far(111, 9_000, 100));
-    // the record has no timestamp
+    // The record has no timestamp.
     assert!(!far(110, -1, 100) && far(111, -1, 100));
     assert!(!far(i64::MAX, i64::MAX, i64::MAX));
 }
@@ -106,7 +106,7 @@ fn what_was_held_back_by_a_partition_without_events_counts_when_all_are_idle() {
 fn without_any_event_there_is_no_watermark() {
     let cuts: [(&[_], _); 2] = [(&[NEVER_ANYTHING; 2], 0), (&[NEVER_ANYTHING; 2], 99_999)];
     assert_eq!(values(None, &cuts), [None, None]);
-    // but one that was restored runs on; the clock begins anew
+    // But one that was restored runs on; the clock begins anew.
     assert_eq!(values(Some(7), &cuts), [Some(7), Some(7 + 99_999)]);
     assert_eq!(values(Some(i64::MAX), &cuts), [Some(i64::MAX); 2]);
 }
@@ -124,7 +124,7 @@ fn naive(restored: Option<i64>, cuts: &[(Vec<PartitionMark>, i64)]) -> Option<i6
     if marks.iter().any(|mark| !mark.idle) {
         return stood.max(lowest(&mut marks.iter().filter(|mark| !mark.idle)));
     }
-    // the first cut of this silence
+    // The first cut of this silence.
     let silence = earlier.iter().rev().take_while(|(before, _)| before == marks).count();
     if silence > 0 {
         let since = cuts.len() - 1 - silence;
@@ -150,7 +150,7 @@ fn cuts() -> impl Strategy<Value = Vec<(Vec<PartitionMark>, i64)>> {
     prop::collection::vec(step, 1..12).prop_map(|steps| {
         let mut clock = 0;
         let mut cuts = Vec::new();
-        // a state of the partitions may last for several cuts
+        // A state of the partitions may last for several cuts.
         for (marks, pause, times) in steps {
             for _ in 0..times {
                 clock += pause;

@@ -227,7 +227,7 @@ fn run(rules: Arc<[Rule]>, allowed_lateness_ms: i64, evidence: usize, epochs: &[
         }
         let before = model.watermark_during(epoch);
         let watermark = advance.map(|step| before.unwrap_or(0) + step);
-        // the watermark of a cut may be lower than the one before: it does not count then
+        // The watermark of a cut may be lower than the one before: it does not count then.
         let delta = windows.seal(watermark.map(TimestampMs));
         model.watermarks.push(before.max(watermark));
 
@@ -277,7 +277,7 @@ fn rules() -> impl Strategy<Value = Arc<[Rule]>> {
 }
 
 fn epochs() -> impl Strategy<Value = Vec<EpochInput>> {
-    // mostly runs of neighbours, as live traffic is, and now and then anything
+    // Mostly runs of neighbours, as live traffic is, and now and then anything.
     let timestamps = prop_oneof![
         (0_i64..120).prop_flat_map(|around| prop::collection::vec(around..around + 8, 0..12)),
         prop::collection::vec(0_i64..120, 0..6),
@@ -330,7 +330,7 @@ fn at(timestamp: i64) -> Option<TimestampMs> {
 fn a_late_event_of_a_sliding_window_is_counted_where_it_still_can_be() {
     let mut windows = windows(rule("r", 20, 5, 0), 1, &unlimited());
     windows.seal(at(30));
-    // of the windows from 5, 10, 15 and 20 the first two are closed
+    // Of the windows from 5, 10, 15 and 20 the first two are closed.
     windows.count(0, "checkout", events(&[22]));
     let delta = windows.seal(None);
     assert_eq!((delta.late, windows.len()), (vec![2], 2));
@@ -354,11 +354,11 @@ fn beyond_the_limit_only_services_with_an_open_window_are_counted() {
     assert_eq!(open.count(), 2);
     windows.count(0, "checkout", events(&[27]));
     windows.count(0, "search", events(&[12, 13, 27]));
-    // once for each event, however many windows it would have been in
+    // Once for each event, however many windows it would have been in.
     assert_eq!((windows.seal(at(20)).overflow, open.count()), (3, 2));
     windows.seal(at(30));
     windows.count(0, "search", events(&[32]));
-    // the window from 30 alone has an end beyond the watermark, as has that from 25
+    // The window from 30 alone has an end beyond the watermark, as has that from 25.
     assert_eq!((windows.seal(None).overflow, open.count()), (0, 3));
     drop(windows);
     assert_eq!(open.count(), 0);
@@ -377,10 +377,10 @@ fn state_that_fits_no_rule_any_more_is_deleted_once() {
         assert_eq!((given_up, windows.len()), (2, 0));
         assert_eq!((deletions(windows.seal(None)), deletions(windows.seal(None))), (2, 0));
     }
-    // a slide that some starts still lie on
+    // A slide that some starts still lie on.
     let (windows, given_up) = restart(&changes, rule("r", 20, 20, 100), 0);
     assert_eq!((given_up, windows.len()), (1, 1));
-    // a new window may take the place of one that is given up
+    // A new window may take the place of one that is given up.
     let (mut windows, _) = restart(&changes, rule("r", 10, 10, 100), 0);
     windows.count(0, "checkout", events(&[1]));
     let delta = windows.seal(None);
@@ -396,7 +396,7 @@ fn a_lowered_threshold_crosses_at_the_next_event_and_a_raised_one_does_not_cross
     assert!(lowered.count(0, "checkout", events(&[4, 5])));
     let delta = lowered.seal(None);
     assert_eq!((delta.alerts.len(), delta.alerts[0].count), (1, 4));
-    // the second event was not remembered, so the fourth is not evidence of the first ones
+    // The second event was not remembered, so the fourth is not evidence of the first ones.
     assert_eq!(delta.alerts[0].evidence.len(), 1);
 
     let (mut raised, _) = restart(&delta.changes, rule("r", 20, 20, 5), 5);

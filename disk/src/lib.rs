@@ -87,7 +87,7 @@ fn remove_snapshots(path: &Path, which: impl Fn(&str) -> bool) {
 /// that has panicked, for ever.
 ///
 /// # Errors
-/// As sled fails to write, or hangs.
+/// [`Fault`] if sled fails to write, or hangs.
 pub fn close(db: Db) -> Result<(), Fault> {
     call(CALL_LIMIT, move || {
         drop(db);

@@ -49,19 +49,21 @@ pub trait Log: Send + Sync + 'static {
     /// Partition counts and limits of the five topics.
     ///
     /// # Errors
-    /// [`LogError::TopicsMissing`] with all that are missing; else as the connection fails.
+    /// [`LogError::TopicsMissing`] with all that are missing; [`LogError::Unavailable`] if the log does not answer;
+    /// [`LogError::NotPermitted`].
     fn topics(&self, timeout: Duration) -> Result<TopicsFacts, LogError>;
 
     /// A new writer; it is not the owner before [`EpochWriter::fence`].
     ///
     /// # Errors
-    /// As the client cannot be made.
+    /// [`LogError::Misconfigured`] if the client refuses its settings.
     fn writer(&self, topics: &TopicsFacts) -> Result<Box<dyn EpochWriter>, LogError>;
 
     /// A new reader of the input.
     ///
     /// # Errors
-    /// As the client cannot be made.
+    /// [`LogError::Misconfigured`] if the client refuses its settings; [`LogError::Unavailable`] if the log does not
+    /// answer.
     fn reader(&self) -> Result<Box<dyn RecordReader>, LogError>;
 
     /// Begin and end of every partition of `topic` at this moment.
@@ -69,7 +71,7 @@ pub trait Log: Send + Sync + 'static {
     /// `stable` takes the last stable offset as the end: all before it is committed or aborted.
     ///
     /// # Errors
-    /// As the connection fails.
+    /// [`LogError::Unavailable`] if the log does not answer in time; [`LogError::TopicsMissing`].
     fn offsets(&self, topic: Topic, stable: bool, timeout: Duration) -> Result<Vec<OffsetRange>, LogError>;
 
     /// Reads the committed records of the state topic from `from` (one per partition; clamped to the begin;
@@ -80,7 +82,7 @@ pub trait Log: Send + Sync + 'static {
     /// last stable offset, and nothing is waited for.
     ///
     /// # Errors
-    /// As the connection fails.
+    /// [`LogError::Unavailable`] if the end is not reached in time; [`LogError::Broken`] if the client fails.
     fn read_changelog(
         &self,
         from: &[NextOffset],
@@ -155,7 +157,8 @@ pub trait EpochWriter: Send {
     /// Takes over: fences every older writer of the same id and waits until its last epoch is decided.
     ///
     /// # Errors
-    /// Transient errors may be retried on the same writer.
+    /// If [`LogError::is_transient`], it may be tried again on the same writer; [`LogError::Undecided`] if a person has to
+    /// decide what became of the last epoch.
     fn fence(&mut self) -> Result<(), LogError>;
 
     /// What is committed for the input partitions `0..partitions`. Meaningful only after [`fence`](Self::fence).
@@ -167,7 +170,8 @@ pub trait EpochWriter: Send {
     /// Adds records to the open epoch, opening it if there is none. Waits while the client's queue is full.
     ///
     /// # Errors
-    /// After any error the epoch can only be aborted or recovered.
+    /// [`LogError::Refused`] if a topic refuses a record for good; [`LogError::Fenced`]; [`LogError::Unavailable`]. After
+    /// any of them the epoch can only be aborted or recovered.
     fn append(&mut self, batch: &OutputBatch) -> Result<(), LogError>;
 
     /// Commits the open epoch (opening an empty one if there is none) with the input's progress.
@@ -176,7 +180,7 @@ pub trait EpochWriter: Send {
     /// Gives the open epoch up and keeps the writer; a no-op without one. Not after a commit was tried.
     ///
     /// # Errors
-    /// The writer is of no more use.
+    /// If the epoch cannot be given up: the writer is of no more use.
     fn abort(&mut self, deadline: Duration) -> Result<(), LogError>;
 
     /// Whether the epoch saw no sign of trouble, so that [`abort`](Self::abort) is safe instead of a new writer.
@@ -213,7 +217,7 @@ pub trait RecordReader: Send {
     /// Reads from these positions on; records fetched before are forgotten.
     ///
     /// # Errors
-    /// As the client refuses.
+    /// [`LogError::Broken`] if the client refuses it.
     fn assign(&mut self, positions: &[(PartitionId, NextOffset)]) -> Result<(), LogError>;
 
     /// Hands up to `max_records` committed records to `sink`, waiting up to `timeout` for the first.

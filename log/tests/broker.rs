@@ -23,7 +23,7 @@ fn wait_for(reader: &mut dyn RecordReader, what: &str, is_it: fn(&Health) -> boo
 
 #[test]
 fn a_broker_that_stops_is_down_until_it_goes_on_and_an_epoch_that_its_death_interrupts_is_lost_whole() {
-    // asks for the whole test setup before it starts a broker of its own
+    // Asks for the whole test setup before it starts a broker of its own.
     support::address();
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(dir.path(), None, &[]);
@@ -43,7 +43,7 @@ fn a_broker_that_stops_is_down_until_it_goes_on_and_an_epoch_that_its_death_inte
     let mut writer = owner(log.as_ref());
     writer.append(&batch(Topic::Processed, &[Seen::new(0, "kept")])).unwrap();
     commit(writer.as_mut(), &progress(&[1; 3], "1"));
-    // stable offsets are asked for, so this waits for the transaction's markers: a broker that dies between a
+    // Stable offsets are asked for, so this waits for the transaction's markers: a broker that dies between a
     // commit's answer and its markers may keep the group's offsets pending for ever (seen with Kafka 4.3.1)
     retry(|| writer.committed(3));
     writer.append(&batch(Topic::Processed, &[Seen::new(0, "lost")])).unwrap();

@@ -58,7 +58,7 @@ fn an_aborted_epoch_is_never_seen_and_the_writer_goes_on(harness: &dyn Harness) 
     writer.abort(DEADLINE).unwrap();
     writer.append(&batch(Topic::Processed, &[Seen::new(0, "kept")])).unwrap();
     commit(writer.as_mut(), &progress(&[5; 3], "2"));
-    // an epoch without a record still moves the offsets
+    // An epoch without a record still moves the offsets.
     commit(writer.as_mut(), &progress(&[6; 3], "3"));
     assert_eq!(dump(harness, Topic::Processed).values(0), ["kept"]);
     let next: Vec<_> =
@@ -75,7 +75,7 @@ fn a_second_writer_fences_the_first_and_nothing_is_torn(harness: &dyn Harness) {
     let mut second = owner(other.as_ref());
     second.append(&batch(Topic::Processed, &[Seen::new(0, "second")])).unwrap();
     commit(second.as_mut(), &progress(&[2; 3], "2"));
-    // the loser may hear of it at any call up to the commit
+    // The loser may hear of it at any call up to the commit.
     let appended = first.append(&batch(Topic::Processed, &[Seen::new(2, "lost")]));
     let heard = match appended {
         Err(error) => error,
@@ -101,7 +101,7 @@ fn offsets_and_their_metadata_come_back(harness: &dyn Harness) {
     assert_eq!(committed.iter().map(|input| input.partition.0).collect::<Vec<_>>(), [0, 1, 2]);
     let kept: Vec<_> = committed.into_iter().map(|input| input.committed.unwrap()).collect();
     assert_eq!(kept, [7, 0, 1 << 40].map(|next| (NextOffset(next), metadata.clone())));
-    // sent to the broker, this would cost the connection
+    // Sent to the broker, this would cost the connection.
     let outcome = writer.commit(&progress(&[8; 3], &"x".repeat(40_000)), DEADLINE);
     assert!(matches!(outcome, CommitOutcome::NotCommitted(LogError::Misconfigured(_))), "{outcome:?}");
 }
@@ -122,7 +122,7 @@ fn what_a_dead_writer_left_open_is_decided_by_fencing(harness: &dyn Harness) {
 
 /// Ten records in each partition of the input, with an aborted one and a transaction's end before every record.
 fn fill_input(harness: &dyn Harness) {
-    // the input seen as an output: its own log has it in the place of the processed events
+    // The input seen as an output: its own log has it in the place of the processed events.
     let log = harness.seen_from(Topic::Processed);
     let mut writer = owner(log.as_ref());
     for number in 0..10 {
@@ -162,7 +162,7 @@ fn assigning_again_forgets_what_was_fetched(harness: &dyn Harness) {
     let (last, end) = (layout.at(9), layout.before(10));
     let at_end = |seen: &Collected| (0..3).all(|partition| seen.ends.get(&partition) == Some(&end));
     for round in 0..20 {
-        // one record is taken and the rest is left in the client's queue, so that it would show
+        // One record is taken and the rest is left in the client's queue, so that it would show.
         let deadline = Instant::now() + DEADLINE;
         let mut first = Collected::default();
         while first.records.is_empty() {
@@ -178,14 +178,14 @@ fn assigning_again_forgets_what_was_fetched(harness: &dyn Harness) {
         }
         reader.assign(&positions(&[0; 3])).unwrap();
     }
-    // other partitions than before
+    // Other partitions than before.
     reader.assign(&[(PartitionId(1), NextOffset(last))]).unwrap();
     let seen = poll_until(reader.as_mut(), |seen| seen.ends.contains_key(&1));
     assert_eq!((seen.values(1), seen.records.len()), (vec!["v9".to_owned()], 1));
 }
 
 fn the_changelog_is_read_to_the_high_watermark(harness: &dyn Harness) {
-    // whether each of the epochs below is committed
+    // Whether each of the epochs below is committed.
     const HISTORY: [bool; 7] = [true, false, true, false, true, true, false];
     let log = harness.log();
     let mut writer = owner(log.as_ref());
@@ -203,7 +203,7 @@ fn the_changelog_is_read_to_the_high_watermark(harness: &dyn Harness) {
     }
     writer.append(&batch(Topic::State, &[Seen { value: None, ..entry(0) }])).unwrap();
     commit(writer.as_mut(), &[]);
-    // aborted at the end: the last committed record stands before the end
+    // Aborted at the end: the last committed record stands before the end.
     writer.append(&batch(Topic::State, &[entry(6)])).unwrap();
     writer.abort(DEADLINE).unwrap();
     let layout = harness.layout();
@@ -280,7 +280,7 @@ fn an_offset_that_is_not_there_is_an_error(harness: &dyn Harness) {
         }
     };
     assert!(matches!(error, LogError::OffsetOutOfRange { partition: 1, .. }), "{error:?}");
-    // told again after a new assignment, and gone with one that can be read
+    // Told again after a new assignment, and gone with one that can be read.
     reader.assign(&positions(&[0, harness.layout().before(10), 0])).unwrap();
     let seen = poll_until(reader.as_mut(), |seen| seen.ends.len() == 3);
     assert_eq!(seen.records.len(), 20);

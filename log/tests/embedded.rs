@@ -127,7 +127,7 @@ fn a_topic_keeps_to_its_size_and_takes_no_more_than_is_processed() {
             embedded.store.append("raw", records).map(drop)
         })
     };
-    // nobody reads it: the oldest go
+    // Nobody reads it: the oldest go.
     fill(50).unwrap();
     let size =
         |store: &EmbeddedStore| -> usize { (0..3).map(|p| values(store, "raw", p).len() * 1000).sum() };
@@ -136,7 +136,7 @@ fn a_topic_keeps_to_its_size_and_takes_no_more_than_is_processed() {
         "{}",
         size(&embedded.store)
     );
-    // a group that stands still keeps them all
+    // A group that stands still keeps them all.
     let log = embedded.log();
     let mut writer = owner(log.as_ref());
     let begins: Vec<i64> = embedded.store.ranges("raw").unwrap().iter().map(|range| range.begin.0).collect();
@@ -161,7 +161,7 @@ fn compaction_keeps_the_last_value_of_each_key_and_its_offset() {
             let offset = round * 100 + n;
             let key = format!("key-{}", offset * 7 % 1000);
             let value = (offset % 11 != 0).then(|| format!("{offset} {filler}"));
-            // deletions of the first half are old enough to be forgotten
+            // Deletions of the first half are old enough to be forgotten.
             let timestamp = if round < 50 { NOW.0 - 48 * HOUR } else { NOW.0 };
             entries.push(Seen {
                 timestamp,

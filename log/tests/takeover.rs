@@ -61,7 +61,7 @@ impl Cluster {
         let mut cluster = Self { dir, ports, first, second: None };
         cluster.start_second();
         cluster.create("__transaction_state", &[1], &[("cleanup.policy", "compact")]);
-        // groups are spread over two partitions, one on each broker
+        // Groups are spread over two partitions, one on each broker.
         cluster.create("__consumer_offsets", &[1, 2], &[("cleanup.policy", "compact")]);
         cluster
     }
@@ -98,7 +98,7 @@ impl Cluster {
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
-        // the second broker may not be ready to pass a request on to the controller yet
+        // The second broker may not be ready to pass a request on to the controller yet.
         let patience = Some(Duration::from_secs(5));
         let options = AdminOptions::new().operation_timeout(patience).request_timeout(patience);
         let deadline = Instant::now() + DEADLINE;
@@ -116,7 +116,7 @@ impl Cluster {
         let mut kafka = Kafka::names(test, self.first.address.clone());
         let wanted = u32::from(offsets_die);
         while java_hash(&kafka.config.group_id) % 2 != wanted {
-            // an odd byte changes the parity of the hash
+            // An odd byte changes the parity of the hash.
             kafka.config.group_id.push('y');
         }
         kafka
@@ -202,7 +202,7 @@ fn progress_record(epoch: u64) -> Seen {
 
 /// Commits epoch 1 as the daemon does: outputs everywhere and a progress record.
 fn first_epoch(log: &dyn Log) -> Box<dyn EpochWriter> {
-    // a broker may not have heard of the new topics yet
+    // A broker may not have heard of the new topics yet.
     let deadline = Instant::now() + DEADLINE;
     while let Err(error) = log.topics(DEADLINE) {
         assert!(matches!(error, LogError::TopicsMissing(_)) && Instant::now() < deadline, "{error}");
@@ -305,11 +305,11 @@ fn assert_outputs(kafka: &Kafka, processed: &[&str], state: &[&str]) {
 
 #[test]
 fn a_transaction_that_the_broker_ended_without_its_markers_comes_neither_twice_nor_in_part() {
-    // asks for the whole test setup before it starts brokers of its own
+    // Asks for the whole test setup before it starts brokers of its own.
     support::address();
     let mut cluster = Cluster::start();
     let outputs = [Topic::Processed, Topic::State];
-    // what dies with the broker: a partition of the outputs, or the group's offsets
+    // What dies with the broker: a partition of the outputs, or the group's offsets.
     let rolled_back = cluster.names("rolled-back", false);
     let won = cluster.names("won", false);
     let offsets_rolled_back = cluster.names("offsets-rolled-back", true);
@@ -325,7 +325,7 @@ fn a_transaction_that_the_broker_ended_without_its_markers_comes_neither_twice_n
         [dying(&rolled_back, &outputs), dying(&offsets_rolled_back, &[]), dying(&nothing_seen, &outputs)];
     let ending = [dying(&won, &outputs), dying(&offsets_won, &[])];
 
-    // the decision is answered before the markers are written, and those of the stopped broker never are
+    // The decision is answered before the markers are written, and those of the stopped broker never are.
     Broker::signal(&cluster.second_dir(), "-STOP");
     for producer in &ending {
         producer.commit_transaction(DEADLINE).unwrap();
@@ -337,7 +337,7 @@ fn a_transaction_that_the_broker_ended_without_its_markers_comes_neither_twice_n
     let epochs = thread::scope(|scope| {
         let all = [&rolled_back, &offsets_rolled_back, &nothing_seen, &won, &offsets_won];
         let successors = all.map(|kafka| scope.spawn(|| take_over(kafka)));
-        // while the partitions have no leader, the transactions are ended
+        // While the partitions have no leader, the transactions are ended.
         all.iter().for_each(|kafka| cluster.wait_until_ended(kafka));
         cluster.start_second();
         successors.map(|successor| successor.join().unwrap().0)

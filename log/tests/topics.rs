@@ -36,7 +36,7 @@ fn what_is_missing_is_created_and_existing_topics_change_only_when_asked() {
         assert_eq!(topic.remaining, left);
         assert!(topic.remaining.iter().all(|drift| drift.is_serious(&topic.spec)));
     }
-    // fewer partitions than there are cannot be had; a setting changed alone leaves the others
+    // Fewer partitions than there are cannot be had; a setting changed alone leaves the others.
     let planned = plan(&kafka.config, &specs, DEADLINE).unwrap();
     let raw = &planned[Topic::Raw as usize];
     assert!(raw.1.contains(&Drift::Partitions { want: 3, have: 4 }) && !raw.1[0].is_reconcilable(&raw.0));

@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Print JSON
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -204,7 +204,7 @@ fn check_refusals(
                 report.add(Verdict::Warning, subject, text);
             }
         }
-        // told before
+        // Told before.
         Err(LogError::TopicsMissing(_)) => {}
         Err(error) => report.add(Verdict::Warning, "what topics refuse", format_args!("not known: {error}")),
     }

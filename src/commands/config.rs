@@ -14,15 +14,15 @@ pub(crate) struct Args {
 /// What to print.
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Print a complete configuration file with comments
+    /// Print a complete configuration file with comments.
     Default,
-    /// Print the JSON Schema of the configuration file
+    /// Print the JSON Schema of the configuration file.
     Schema,
-    /// Print the configuration as it holds after defaults, variables and overrides, with secrets hidden
+    /// Print the configuration as it holds after defaults, variables and overrides, with secrets hidden.
     Show {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Print it as JSON
+        /// Print it as JSON.
         #[arg(long)]
         json: bool,
     },

@@ -13,11 +13,11 @@ use crate::exit;
 /// Where the configuration is, and what to override in it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ConfigArgs {
-    /// Configuration file
+    /// Configuration file.
     #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Override one key, such as `--set checkpoint.interval=100ms`; may be repeated
-    // what is overridden may be a password, and arguments end up in debug output
+    /// Override one key, such as `--set checkpoint.interval=100ms`; may be repeated.
+    // What is overridden may be a password, and arguments end up in debug output.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub(crate) set: Vec<Secret>,
 }
@@ -50,7 +50,7 @@ pub(crate) fn report(problems: &Problems) -> ExitCode {
         1 => "1 problem".to_owned(),
         n => format!("{n} problems"),
     };
-    // nobody is left to hear about a standard error that cannot be written
+    // Nobody is left to hear about a standard error that cannot be written.
     let _ = writeln!(stderr(), "{problems}\n\n{count} in the configuration");
     failed()
 }

@@ -15,16 +15,16 @@ use crate::{exit, wiring};
 /// Arguments of `tidegate explain-agent`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The user agent, as the event carries it
+    /// The user agent, as the event carries it.
     #[arg(value_name = "STRING", allow_hyphen_values = true)]
     user_agent: String,
-    /// Configuration file, for its patterns and the categories that it drops; without one the defaults count
+    /// Configuration file, for its patterns and the categories that it drops; without one the defaults count.
     #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Override one key of the file, such as `--set filter.categories='["ai"]'`; may be repeated
+    /// Override one key of the file, such as `--set filter.categories='["ai"]'`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, requires = "config")]
     set: Vec<Secret>,
-    /// Print the result as JSON
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

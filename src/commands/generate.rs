@@ -22,13 +22,13 @@ use crate::{
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Events a second; 0 is as fast as possible. Default: 1000, or as fast as possible with --events
+    /// Events a second; 0 is as fast as possible. Default: 1000, or as fast as possible with --events.
     #[arg(long, value_name = "N")]
     rate: Option<u32>,
-    /// Stop after this many events
+    /// Stop after this many events.
     #[arg(long, value_name = "N")]
     events: Option<u64>,
-    /// The same seed gives the same events
+    /// The same seed gives the same events.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Kafka + Flink pipelines in one small daemon: filter, enrich, count in event time, alert, exactly once
+/// Kafka + Flink pipelines in one small daemon: filter, enrich, count in event time, alert, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -29,31 +29,31 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// See it work: everything in one process with generated traffic, no broker needed
+    /// See it work: everything in one process with generated traffic, no broker needed.
     Demo(demo::Args),
-    /// Run the daemon
+    /// Run the daemon.
     Run(run::Args),
-    /// Check a configuration offline and print every problem with line and column
+    /// Check a configuration offline and print every problem with line and column.
     Validate(validate::Args),
-    /// Connect and check all that is needed: brokers, topics, permissions, geo database, state directory
+    /// Connect and check all that is needed: brokers, topics, permissions, geo database, state directory.
     Check(check::Args),
-    /// Compare the topics with the configuration, or create what is missing
+    /// Compare the topics with the configuration, or create what is missing.
     Topics(topics::Args),
-    /// Write sample traffic into the input topic
+    /// Write sample traffic into the input topic.
     Generate(generate::Args),
-    /// Print the default configuration, its JSON Schema, or the resolved configuration
+    /// Print the default configuration, its JSON Schema, or the resolved configuration.
     Config(config::Args),
-    /// Say whether a user agent is taken for a bot, of which category, and why
+    /// Say whether a user agent is taken for a bot, of which category, and why.
     ExplainAgent(explain_agent::Args),
-    /// Watch a running daemon in the terminal
+    /// Watch a running daemon in the terminal.
     Top(top::Args),
-    /// Put lost input offsets back, or settle a transaction whose fate cannot be told; no daemon may be running
+    /// Put lost input offsets back, or settle a transaction whose fate cannot be told; no daemon may be running.
     Offsets(offsets::Args),
-    /// Look into the local state
+    /// Look into the local state.
     State(state::Args),
-    /// Print a completion script for a shell
+    /// Print a completion script for a shell.
     Completions {
-        /// The shell
+        /// The shell.
         shell: Shell,
     },
 }

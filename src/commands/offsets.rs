@@ -33,19 +33,19 @@ enum Action {
     Restore {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Where records were deleted meanwhile, go on with the first that is left
+        /// Where records were deleted meanwhile, go on with the first that is left.
         #[arg(long)]
         skip_missing: bool,
     },
-    /// Say what became of a transaction that the broker ended without its markers, when `run` cannot tell
+    /// Say what became of a transaction that the broker ended without its markers, when `run` cannot tell.
     #[command(group = clap::ArgGroup::new("fate").required(true))]
     Settle {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Its records belong to a committed epoch
+        /// Its records belong to a committed epoch.
         #[arg(long, group = "fate")]
         commit: bool,
-        /// It was rolled back; its records are read again
+        /// It was rolled back; its records are read again.
         #[arg(long, group = "fate")]
         abort: bool,
     },

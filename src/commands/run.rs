@@ -10,7 +10,7 @@ use crate::daemon;
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Process what is in the input as of the start, then exit
+    /// Process what is in the input as of the start, then exit.
     ///
     /// Records that come later are left to the next run, and so are windows that are still open: they stay in
     /// the state, and the next run goes on with them. Exits 1 if a signal stops it before it is there.

@@ -21,14 +21,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Print the open windows; the daemon must not be running
+    /// Print the open windows; the daemon must not be running.
     Show {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Only windows of this service
+        /// Only windows of this service.
         #[arg(long)]
         service: Option<String>,
-        /// Print JSON, one object a line
+        /// Print JSON, one object a line.
         #[arg(long)]
         json: bool,
     },

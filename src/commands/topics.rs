@@ -21,22 +21,22 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Show what `apply` would do, and change nothing
+    /// Show what `apply` would do, and change nothing.
     Plan {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Create missing topics; never deletes anything
+    /// Create missing topics; never deletes anything.
     Apply {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Also change existing topics: add partitions, set retention and cleanup policy
+        /// Also change existing topics: add partitions, set retention and cleanup policy.
         #[arg(long)]
         alter: bool,
-        /// Print JSON
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
@@ -65,7 +65,7 @@ fn plan(settings: &Settings) -> Result<Vec<(TopicSpec, Vec<Drift>)>, Failed> {
     let specs = wiring::topic_specs(settings);
     let planned = match settings.log {
         LogKind::Kafka => kafka::plan(&wiring::kafka_config(settings), &specs, TIMEOUT),
-        // looking must not create anything
+        // Looking must not create anything.
         LogKind::Embedded if !wiring::embedded_dir(settings).is_dir() => {
             return Ok(specs.into_iter().map(|spec| (spec, vec![Drift::Missing])).collect());
         }

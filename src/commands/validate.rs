@@ -15,7 +15,7 @@ use crate::{daemon, patterns, wiring};
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Print the result as JSON
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

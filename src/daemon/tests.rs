@@ -55,7 +55,7 @@ async fn a_daemon_held_by_its_caller_tells_of_committed_alerts_and_ends_when_it_
     let alert = timeout(PATIENCE, alerts.recv()).await.unwrap().unwrap();
     assert_eq!(alert.phase, Phase::Crossed);
     assert!(alert.appended_at.unwrap() <= alert.committed_at);
-    // visible to everybody by then
+    // Visible to everybody by then.
     assert_eq!(written(&store, &settings), std::slice::from_ref(&alert.value));
 
     enough.send(()).unwrap();

@@ -37,7 +37,7 @@ pub(super) fn admitted(router: Router) -> Router {
 async fn admit(ConnectInfo(Peer(slot)): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
     if slot.is_in_reserve() && !PROBES.contains(&request.uri().path()) {
         let mut response = busy("too many connections; only health and metrics are answered on this one");
-        // the next one may find an ordinary place
+        // The next one may find an ordinary place.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
@@ -56,7 +56,7 @@ pub(super) fn stream(extensions: &Extensions) -> Result<Option<Streaming>, Respo
             Some(streaming) => Ok(Some(streaming)),
             None => Err(busy("too many streams at a time; the other paths answer")),
         },
-        // not behind a listener with limits
+        // Not behind a listener with limits.
         None => Ok(None),
     }
 }

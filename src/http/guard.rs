@@ -59,7 +59,7 @@ fn is_allowed(uri: &Uri, headers: &HeaderMap, version: Version, bound: SocketAdd
         (Some(host), None) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
         _ => return false,
     };
-    // a request line with a whole URL in it overrides the header, so both must be right
+    // A request line with a whole URL in it overrides the header, so both must be right.
     [uri.authority(), host.as_ref()].into_iter().flatten().all(|authority| is_local(authority, bound))
         && host.is_some()
 }

@@ -60,7 +60,7 @@ async fn serve_with(
             stopping.send_replace(true);
         });
     let overdue = async {
-        // an error means that the server is gone, and then its own end counts
+        // An error means that the server is gone, and then its own end counts.
         if stopped.wait_for(|stopped| *stopped).await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -94,7 +94,7 @@ impl HttpState {
 
     /// There is a pipeline to look at from now on.
     pub(crate) fn show(&self, pipeline: PipelineView) {
-        // it is started once
+        // It is started once.
         let _ = self.0.pipeline.set(pipeline);
     }
 

@@ -31,7 +31,7 @@ async fn readyz(State(state): State<HttpState>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(state): State<HttpState>) -> Response {
-    // collecting takes milliseconds with many partitions, and reads files: not on a thread of the pipeline
+    // Collecting takes milliseconds with many partitions, and reads files: not on a thread of the pipeline.
     let encoded = tokio::task::spawn_blocking(move || state.metrics.encode()).await;
     let error = match encoded {
         Ok(Ok(text)) => return ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),

@@ -51,7 +51,7 @@ impl Slots {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
-        // what is inside stays whole whoever panicked
+        // What is inside stays whole whoever panicked.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,7 +94,7 @@ fn evict(open: &mut Vec<Arc<Slot>>, may_go: impl Fn(&Slot) -> bool) -> bool {
     let Some((index, _)) = candidates.min_by_key(|(_, slot)| slot.progress_ms.load(Ordering::Relaxed)) else {
         return false;
     };
-    // the order stays that of arrival, which decides between equals
+    // The order stays that of arrival, which decides between equals.
     let slot = open.remove(index);
     slot.is_evicted.store(true, Ordering::Release);
     slot.waker.wake();

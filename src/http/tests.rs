@@ -55,7 +55,7 @@ impl Server {
 
 fn exchange(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    // only so that a failing test ends
+    // Only so that a failing test ends.
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut response = String::new();
@@ -213,7 +213,7 @@ async fn a_large_request_that_makes_progress_is_not_cut_off() {
         );
         stream.write_all(head.as_bytes()).unwrap();
         for _ in 0..8 {
-            // slower than the limit for the whole, faster for each piece
+            // Slower than the limit for the whole, faster for each piece.
             std::thread::sleep(Duration::from_millis(100));
             stream.write_all(&piece).unwrap();
         }

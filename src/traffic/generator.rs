@@ -78,7 +78,7 @@ impl Generator {
     /// Writes until there are enough, or until it is told to stop.
     ///
     /// # Errors
-    /// As the sink refuses.
+    /// If the sink refuses an event: see [`Sink::send`].
     pub(crate) fn run(&mut self, stop: &AtomicBool) -> Result<Summary, LogError> {
         let mut event = SampleEvent::default();
         while let Some(due) = self.due().filter(|_| !stop.load(Ordering::Relaxed)) {

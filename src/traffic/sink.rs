@@ -75,7 +75,7 @@ impl Sink {
     /// Takes an event; it may stay here until [`hand_on`](Self::hand_on).
     ///
     /// # Errors
-    /// As the log refuses.
+    /// [`LogError::Unavailable`] if the log does not answer; [`LogError::Backlog`] if it is full for long.
     pub(crate) fn send(&mut self, event: &SampleEvent) -> Result<(), LogError> {
         match self {
             Self::Kafka(producer) => {
@@ -102,7 +102,7 @@ impl Sink {
     /// Writes what is held here; Kafka's client has a thread of its own for that.
     ///
     /// # Errors
-    /// As the log refuses.
+    /// [`LogError::Unavailable`] if the log does not answer; [`LogError::Backlog`] if it is full for long.
     pub(crate) fn hand_on(&mut self) -> Result<(), LogError> {
         match self {
             Self::Embedded { store, topic, batch, clock, .. } if !batch.is_empty() => {
@@ -125,7 +125,7 @@ impl Sink {
     /// Waits until all is written.
     ///
     /// # Errors
-    /// As the log refuses.
+    /// [`LogError::Unavailable`] if the log does not answer; [`LogError::Backlog`] if it is full for long.
     pub(crate) fn flush(&mut self) -> Result<(), LogError> {
         match self {
             Self::Kafka(producer) => producer.flush(FLUSH_TIMEOUT),

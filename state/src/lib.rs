@@ -8,7 +8,7 @@
 //!    reads every row and compares. sled answers damage with errors, panics, endless errors or silently
 //!    missing rows; all of these end as [`Opened::Damaged`], and the copy is rebuilt.
 //! 2. **Whatever it lacks can be caught up.** A change is absolute (a row's new value or its deletion), so
-//!    changelog records that are already included do no harm when they are applied again, in order.
+//!    Changelog records that are already included do no harm when they are applied again, in order.
 //!
 //! # Why nothing is flushed after an epoch
 //! sled keeps writes in its own buffers for up to 500 ms, then writes and syncs them in the background.

@@ -33,7 +33,7 @@ pub struct Gauge(AtomicU64);
 
 impl Default for Gauge {
     fn default() -> Self {
-        // not a number stands for "not known", so that one atomic holds both
+        // Not a number stands for "not known", so that one atomic holds both.
         Self(AtomicU64::new(f64::NAN.to_bits()))
     }
 }

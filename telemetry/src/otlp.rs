@@ -118,7 +118,7 @@ impl Otlp {
 
     /// Sends what is left, for two seconds at most. Blocks.
     pub fn shut_down(self) {
-        // the SDK's own time limits add up; what hangs ends with the process
+        // The SDK's own time limits add up; what hangs ends with the process.
         let flush = thread::Builder::new().name("tidegate-otlp-flush".into()).spawn(move || {
             let _ = self.traces.map(|traces| traces.shutdown_with_timeout(FLUSH_TIMEOUT));
             let _ = self.logs.map(|logs| logs.shutdown_with_timeout(FLUSH_TIMEOUT));
@@ -154,7 +154,7 @@ impl std::fmt::Display for Target {
             Self::Http(endpoint) => ("http/protobuf", endpoint),
         };
         let endpoint = endpoint.as_deref().unwrap_or("as OTEL_EXPORTER_OTLP_ENDPOINT says");
-        // user and password, if any, are before the last `@` of the authority
+        // User and password, if any, are before the last `@` of the authority.
         let shown = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
         let shown = shown.rsplit_once('@').map_or(shown, |(_, host)| host);
         write!(f, "{shown} ({protocol})")
@@ -209,7 +209,7 @@ impl Target {
             .with_span_processor(queue.of_spans(exporter))
             .with_resource(resource.clone());
         if env::var_os("OTEL_TRACES_SAMPLER").is_some() {
-            // the builder has read it
+            // The builder has read it.
             return Ok(builder.build());
         }
         let by_chance = Sampler::TraceIdRatioBased(settings.trace_ratio);

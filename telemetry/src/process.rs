@@ -72,7 +72,7 @@ pub fn resident_memory_bytes() -> Option<f64> {
 }
 
 fn open_fds() -> Option<f64> {
-    // one of them is the directory that is being read
+    // One of them is the directory that is being read.
     fs::read_dir("/proc/self/fd").ok()?.count().checked_sub(1).map(|n| n as f64)
 }
 

@@ -124,7 +124,7 @@ impl StageMeter {
         let passed = now.duration_since(oldest.at);
         let available_ns = passed.as_nanos() as f64 * self.workers() as f64;
         if available_ns > 0.0 {
-            // time is added when a batch is done, so a long batch can bring more than the window holds
+            // Time is added when a batch is done, so a long batch can bring more than the window holds.
             let ratio = |spent_ns: u64| (spent_ns as f64 / available_ns).min(1.0);
             self.busy_ratio.set(ratio(newest.busy_ns.saturating_sub(oldest.busy_ns)));
             self.backpressure_ratio.set(ratio(newest.waiting_ns.saturating_sub(oldest.waiting_ns)));

@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(spans.len(), 1);
         assert_eq!(spans[0].parent_span_id.to_string(), PRODUCER[ProducerHeaders::SPAN_ID]);
         assert_eq!(spans[0].span_context.span_id().to_string(), handed_on[ProducerHeaders::SPAN_ID]);
-        // a sampler that keeps nothing, whatever the producer says
+        // A sampler that keeps nothing, whatever the producer says.
         let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
         let never = Traces::new(provider.tracer("test"), names());
         assert_eq!(never.event(&headers(PRODUCER), place(), &Parent::default()), None);

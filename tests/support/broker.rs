@@ -39,7 +39,7 @@ impl Broker {
         command.args(["kafka", "--with-stdin", "--port", &self.address.port().to_string(), "--dir"]);
         command.arg(self.dir.path()).env_remove("TIDEGATE_TEST_KAFKA");
         self.settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
-        // the broker ends with this process: its standard input closes
+        // The broker ends with this process: its standard input closes.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(fs::File::create(self.log()).unwrap());
         self.process = Some(command.spawn().unwrap());
     }
@@ -56,7 +56,7 @@ impl Broker {
     /// Kills it with SIGKILL: it can neither write nor say anything more.
     pub fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
-        // who watches over the broker kills it in the same way when its starter dies
+        // Who watches over the broker kills it in the same way when its starter dies.
         process.kill().unwrap();
         process.wait().unwrap();
         wait::until_true("the killed broker to be gone", || !self.answers());

@@ -161,7 +161,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // the session's end closes the browser; the driver's end does not
+        // The session's end closes the browser; the driver's end does not.
         let _ = self.agent.delete(&self.session).call();
         let _ = self.driver.kill();
         let _ = self.driver.wait();

@@ -21,7 +21,7 @@ impl<'a> SmallDisk<'a> {
     }
 
     pub fn fill(&self) {
-        // as much as fits; the error at the end is what it is for
+        // As much as fits; the error at the end is what it is for.
         let zeros = vec![0; 1 << 16];
         let file = fs::File::create(self.0.join("filler")).unwrap();
         let mut at = 0;

@@ -93,7 +93,7 @@ impl Mix {
             key: self.key(user),
             value: None,
             headers: self.headers(),
-            // up to half a second from the event to the log
+            // Up to half a second from the event to the log.
             timestamp: timestamp + self.random.below(500) as i64,
         };
         input.value = match self.random.below(1000) {
@@ -151,7 +151,7 @@ impl Mix {
         let (head, time) =
             (format!(r#""n":{n},"event_type":"{event_type}""#), format!(r#""timestamp":{timestamp}"#));
         match self.random.below(20) {
-            // fields on the top level win over those in the payload
+            // Fields on the top level win over those in the payload.
             0 => format!(
                 r#"{{{head},{time},"service_name":"{service}","ip":"{ip}","user_agent":"{agent}","payload":{{"service_name":"other","ip":"81.2.69.1","user_agent":"Googlebot"}}}}"#
             ),

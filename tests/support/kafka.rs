@@ -194,7 +194,7 @@ impl Kafka {
 
     /// Asks for committed offsets again and again over one connection.
     pub fn committed_watch(&self, group: &str, topic: &str, partitions: i32) -> CommittedWatch {
-        // a stable answer would wait for the open transaction
+        // A stable answer would wait for the open transaction.
         let consumer = self.consumer(group, "read_uncommitted");
         CommittedWatch { consumer, topic: topic.to_owned(), partitions }
     }
@@ -236,7 +236,7 @@ impl Kafka {
 
     /// Deletes topics, as far as they exist.
     pub fn delete_topics(&self, topics: &[&str]) {
-        // what is not there need not be deleted, and a broker that is gone takes its topics along
+        // What is not there need not be deleted, and a broker that is gone takes its topics along.
         let _ = self.admin(|admin, options| block_on(admin.delete_topics(topics, options)));
     }
 

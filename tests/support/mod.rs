@@ -4,7 +4,7 @@
 //! Nothing here uses code of the pipeline: the tests see the product as its users do. The embedded log has no other
 //! client than its own, so that is what writes and reads it while no daemon has it.
 
-// every test file uses a part of it
+// Every test file uses a part of it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod broker;

@@ -304,7 +304,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // a failed test leaves its topics to be looked at
+        // A failed test leaves its topics to be looked at.
         if self.owns_topics && !std::thread::panicking() {
             self.kafka.delete_topics(&self.topics.all());
         }

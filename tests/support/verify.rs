@@ -167,7 +167,7 @@ fn check_evidence(
         assert_eq!(shown["timestamp"], member.timestamp, "{alert}");
         assert!(between.contains(&member.timestamp), "{alert}");
     }
-    // of one partition the first come first, in order
+    // Of one partition the first come first, in order.
     for partition in members.keys().map(|(partition, _)| *partition) {
         let shown = seen.iter().filter(|(of, _)| *of == partition);
         let first = members.keys().filter(|(of, _)| *of == partition);

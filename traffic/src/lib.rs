@@ -96,7 +96,7 @@ impl Traffic {
         let visitor = Visitor::person(self.person());
         match self.random.below(1000 - BOT_EVENTS) {
             roll if roll < BURST_ERRORS => (visitor, self.failing, "error"),
-            // the background is spread evenly: no service passes a threshold by it alone
+            // The background is spread evenly: no service passes a threshold by it alone.
             roll if roll < BURST_ERRORS + BACKGROUND_ERRORS => {
                 (visitor, self.random.below(SERVICES as u64) as u8, "error")
             }

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     };
     if kind == "recovery" {
         build(&["--features", "tidegate/failpoints"])?;
-        // the next build puts the real one in its place
+        // The next build puts the real one in its place.
         fs::copy(release("tidegate"), release("tidegate-failpoints"))?;
     }
     build(&[])?;
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     if let Some(dir) = flink {
         bench.arg(FLINK).arg(dir);
     }
-    // with the group ends whatever it is measuring
+    // With the group ends whatever it is measuring.
     let group = "-{pid}";
     let kill = |signal| ["kill", signal, "--", group];
     let mut bench = Guarded::spawn(&mut bench, &kill("-TERM"), &kill("-KILL"))?;

@@ -62,7 +62,7 @@ impl Broker {
 
     fn wait_until_it_answers(&mut self, address: SocketAddr) -> Result<(), Error> {
         let deadline = Instant::now() + START_DEADLINE;
-        // the port opens when the broker has registered, recovered its logs and serves requests
+        // The port opens when the broker has registered, recovered its logs and serves requests.
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
             self.check()?;
             if crate::signals::interrupted() {
@@ -157,7 +157,7 @@ fn in_container(dir: &Path, port: u16, settings: &[(String, String)]) -> Result<
     let owner = fs::metadata(&data)?;
     let mut command = Command::new("docker");
     command.args(["run", "--rm", "--name", &name]);
-    // with settings of its own it may be one of several brokers, which must reach each other
+    // With settings of its own it may be one of several brokers, which must reach each other.
     let (listen, network) = if settings.is_empty() {
         ("0.0.0.0", ["--publish".to_owned(), format!("127.0.0.1:{port}:{port}")])
     } else {
@@ -167,15 +167,15 @@ fn in_container(dir: &Path, port: u16, settings: &[(String, String)]) -> Result<
     command.args(["--volume", &format!("{}:/data", data.display())]);
     command.args(["--user", &format!("{}:{}", owner.uid(), owner.gid())]);
     command.args(["--env", "KAFKA_HEAP_OPTS=-Xms512m -Xmx1g", "--env", &format!("CLUSTER_ID={CLUSTER_ID}")]);
-    // the image takes its configuration as variables: the property's name in capitals, dots as underscores.
-    // port 0 never reaches the controller: inside the container any port is free
+    // The image takes its configuration as variables: the property's name in capitals, dots as underscores.
+    // port 0 never reaches the controller: inside the container any port is free.
     let controller_port = if port == 9093 { 9094 } else { 9093 };
     for (key, value) in properties(listen, port, controller_port, Path::new("/data"), settings) {
         command.args(["--env", &format!("KAFKA_{}={value}", key.to_uppercase().replace('.', "_"))]);
     }
     let (out, err) = log_files(dir)?;
     command.arg(format!("apache/kafka:{VERSION}")).stdout(out).stderr(err);
-    // the container is the engine's child, not ours: killing the client would leave it behind
+    // The container is the engine's child, not ours: killing the client would leave it behind.
     Guarded::spawn(&mut command, &["docker", "stop", &name], &["docker", "kill", &name])
 }
 

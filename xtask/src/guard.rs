@@ -24,7 +24,7 @@ pub(crate) struct Guarded {
 impl Guarded {
     /// Starts `command`. `stop` and `kill` are commands that end it; `{pid}` in them is the child's id.
     pub(crate) fn spawn(command: &mut Command, stop: &[&str], kill: &[&str]) -> Result<Self, Error> {
-        // groups of their own: a ctrl-C at the terminal is for us, and we stop the child in order
+        // Groups of their own: a ctrl-C at the terminal is for us, and we stop the child in order.
         let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
         let with_pid = |words: &[&str]| -> Vec<String> {
             words.iter().map(|word| word.replace("{pid}", &child.id().to_string())).collect()
@@ -64,7 +64,7 @@ impl Guarded {
             }
         }
         let _ = self.child.wait();
-        // a line tells the watcher that there is nothing left to kill
+        // A line tells the watcher that there is nothing left to kill.
         if let Some(mut pipe) = self.pipe.take() {
             let _ = pipe.write_all(b"done\n");
         }

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = ["build", "--quiet", "--release", "--locked", "-p", PACKAGE];
-    // incremental builds are cut into other pieces, and inline other things
+    // Incremental builds are cut into other pieces, and inline other things.
     let mut cargo = Command::new(cargo);
     cargo.current_dir(root()).args(build).env("CARGO_INCREMENTAL", "0");
     if !cargo.status()?.success() {
@@ -69,7 +69,7 @@ fn count_all() -> Result<Vec<(String, f64)>, Error> {
 
 fn count(binary: &Path, name: &str) -> Result<f64, Error> {
     let mut valgrind = Command::new("valgrind");
-    // only what runs inside this function is counted; the file with the details is not needed
+    // Only what runs inside this function is counted; the file with the details is not needed.
     valgrind.args(["--tool=callgrind", "--toggle-collect=tidegate_instructions::measured*"]);
     valgrind.arg("--callgrind-out-file=/dev/null").arg(binary).arg(name);
     let Output { stdout, stderr, .. } = output(&mut valgrind)?;

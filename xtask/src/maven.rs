@@ -14,9 +14,9 @@ pub(crate) fn fetch(pom: &Path, version: &str, lib: PathBuf, what: &str) -> Resu
         return Ok(lib);
     }
     eprintln!("fetching {what} with maven, once");
-    // into a directory of our own first: a fetch that was cut off must not look like a whole one
+    // Into a directory of our own first: a fetch that was cut off must not look like a whole one.
     let partial = lib.with_extension(std::process::id().to_string());
-    // standard output is ours: a broker's address is its first line
+    // Standard output is ours: a broker's address is its first line.
     let output = Command::new("mvn")
         .args(["--quiet", "--batch-mode", "-Dstyle.color=never", "--file"])
         .arg(pom)
@@ -30,7 +30,7 @@ pub(crate) fn fetch(pom: &Path, version: &str, lib: PathBuf, what: &str) -> Resu
         return Err(format!("maven could not fetch {what} ({})\n{words}", output.status).into());
     }
     match fs::rename(&partial, &lib) {
-        // another xtask was faster
+        // Another xtask was faster.
         Err(_) if lib.exists() => fs::remove_dir_all(&partial)?,
         other => other?,
     }

@@ -10,7 +10,7 @@ use crate::{Error, broker::Broker, root, signals};
 /// Builds the tests, brings up a broker, runs them, stops it. The exit code is that of `cargo test`.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     signals::catch_signals()?;
-    // what does not compile should say so before a broker starts
+    // What does not compile should say so before a broker starts.
     if !cargo_test(&[]).arg("--no-run").status()?.success() {
         return Ok(ExitCode::FAILURE);
     }
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
         }
     };
     let mut command = cargo_test(args);
-    // tests that break a broker start one of their own with `xtask kafka`
+    // Tests that break a broker start one of their own with `xtask kafka`.
     command.env("TIDEGATE_XTASK", env::current_exe()?);
     if let Some(broker) = &broker {
         eprintln!("kafka at {}, log in {}", broker.address, broker.dir.join("broker.log").display());

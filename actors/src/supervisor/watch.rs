@@ -50,7 +50,7 @@ impl SupervisorState {
                     Err(error @ (LogError::TopicsMissing(_) | LogError::TopicReplaced(_))) => {
                         PipelineEvent::LogFailed { generation, part: Part::Reader, error }.into()
                     }
-                    // a log that does not answer is noticed elsewhere
+                    // A log that does not answer is noticed elsewhere.
                     Ok(_) | Err(_) => return,
                 };
                 let _ = myself.cast(message);

@@ -86,7 +86,7 @@ fn bot(known: bool) -> Result<usize, Error> {
 fn geo(known: bool) -> Result<usize, Error> {
     let mut cache = GeoCache::new(Some(sample::geo()?));
     if !known {
-        // 20.0.0.0 and on, which the sample database knows
+        // 20.0.0.0 and on, which the sample database knows.
         let new: Vec<IpAddr> =
             (0..EVENTS as u32).map(|number| Ipv4Addr::from((20 << 24) + number * 65_521).into()).collect();
         return Ok(count_each(&new, |ip| _ = black_box(cache.fragment(*ip))));

@@ -39,13 +39,13 @@ enum Out {
 /// Works on what is in the input topic now.
 pub(crate) fn run(settings: &Settings) -> Result<Figures, Error> {
     let began = Instant::now();
-    // made before the clients, which connect while nobody waits for them
+    // Made before the clients, which connect while nobody waits for them.
     let work = Work::new(settings)?;
     let Clients { mut input, mut progress, mut writer } = connect(settings)?;
     let next = progress.next().to_vec();
     let (to_worker, batches) = sync_channel(QUEUE);
     let (to_writer, outputs) = sync_channel(QUEUE);
-    // each ends with its channel, so that an error in one ends all
+    // Each ends with its channel, so that an error in one ends all.
     let outcomes = thread::scope(|scope| {
         let threads = [
             scope.spawn(move || read(&mut input, &mut progress, &to_worker)),
@@ -77,7 +77,7 @@ fn read(input: &mut Input, progress: &mut Progress, to_worker: &SyncSender<Batch
             Ok(())
         })?;
     }
-    // if nobody takes it, the worker says why
+    // If nobody takes it, the worker says why.
     let _ = to_worker.send(batch);
     Ok(records)
 }

@@ -142,7 +142,7 @@ fn read_lines(pipe: impl Read + Send + 'static, mut log: File) -> Receiver<Line>
     thread::spawn(move || {
         for text in BufReader::new(pipe).lines().map_while(Result::ok) {
             let at = Instant::now();
-            // the log file is for people who look for causes; nobody may listen any more
+            // The log file is for people who look for causes; nobody may listen any more.
             let _ = writeln!(log, "{text}");
             let _ = sender.send(Line { at, text });
         }

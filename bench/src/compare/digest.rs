@@ -208,7 +208,7 @@ mod tests {
     fn one_other_record_order_or_alert_fails_the_check() {
         const ALERT: &str = r#"{"phase":"crossed","id":"a","count":51}"#;
         let expected = digest(&[(0, "1"), (0, "2"), (1, "3")], &[ALERT]);
-        // how the partitions are interleaved says nothing
+        // How the partitions are interleaved says nothing.
         assert!(expected.check(&digest(&[(1, "3"), (0, "1"), (0, "2")], &[ALERT])).is_ok());
         for (processed, alerts) in [
             (&[(0, "1"), (0, "x"), (1, "3")][..], &[ALERT][..]),
@@ -220,7 +220,7 @@ mod tests {
         ] {
             assert!(expected.check(&digest(processed, alerts)).is_err(), "{processed:?} {alerts:?}");
         }
-        // a program that does not tell when a threshold is crossed, and closes one window more
+        // A program that does not tell when a threshold is crossed, and closes one window more.
         let closed = [
             r#"{"phase":"closed","id":"a/1","count":51,"window_start":1}"#,
             r#"{"phase":"closed","id":"a/2","count":60,"window_start":2}"#,

@@ -23,10 +23,10 @@ const SETTLE: Duration = Duration::from_secs(20);
 /// Arguments of `compare` for it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Measure Apache Flink too; there are its jars in `lib` and the job in `classes`
+    /// Measure Apache Flink too; there are its jars in `lib` and the job in `classes`.
     #[arg(long, value_name = "DIR")]
     flink: Option<PathBuf>,
-    /// How often it runs in each form
+    /// How often it runs in each form.
     #[arg(long, value_name = "N", default_value_t = 1)]
     flink_rounds: usize,
 }

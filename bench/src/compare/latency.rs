@@ -40,10 +40,10 @@ const PHASES: [&str; 7] = ["cut", "align", "flush", "offsets", "commit", "total"
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
-    /// Alerts to wait for at each rate
+    /// Alerts to wait for at each rate.
     #[arg(long, value_name = "N", default_value_t = ALERTS_FOR_DOCS)]
     alerts: usize,
-    /// Events a second of the sample traffic, lowest first
+    /// Events a second of the sample traffic, lowest first.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "5000,50000")]
     rates: Vec<u32>,
 }

@@ -48,25 +48,25 @@ const WARM: f64 = 0.9;
 /// What all benchmarks with a broker need.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
-    /// Address of a broker that has nothing else to do
+    /// Address of a broker that has nothing else to do.
     #[arg(long, value_name = "HOST:PORT")]
     kafka: String,
-    /// What the broker is, for the report
+    /// What the broker is, for the report.
     #[arg(long, value_name = "TEXT", default_value = "Apache Kafka")]
     kafka_name: String,
-    /// Its process, if it runs on this machine and can be seen
+    /// Its process, if it runs on this machine and can be seen.
     #[arg(long, value_name = "PID")]
     kafka_pid: Option<u32>,
-    /// The product
+    /// The product.
     #[arg(long, value_name = "FILE")]
     tidegate: PathBuf,
-    /// For configurations, logs and state
+    /// For configurations, logs and state.
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
-    /// Print JSON instead of a table
+    /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Where benchmarks.md is, to be written if enough was measured
+    /// Where benchmarks.md is, to be written if enough was measured.
     #[arg(long, value_name = "DIR")]
     docs: Option<PathBuf>,
 }
@@ -102,10 +102,10 @@ impl Place {
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
-    /// Events in the input
+    /// Events in the input.
     #[arg(long, value_name = "N", default_value_t = EVENTS_FOR_DOCS)]
     events: u64,
-    /// How often each program runs
+    /// How often each program runs.
     #[arg(long, value_name = "N", default_value_t = ROUNDS_FOR_DOCS)]
     rounds: usize,
     #[command(flatten)]
@@ -128,7 +128,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let mut bench = Bench { args, workshop, expected: None, runs: Vec::new(), idle: None };
     bench.warm_up()?;
     for round in 0..args.rounds {
-        // another one begins each round, so that none always has the same neighbour before it
+        // Another one begins each round, so that none always has the same neighbour before it.
         for turn in 0..Program::ALL.len() {
             bench.run(Program::ALL[(round + turn) % Program::ALL.len()], round)?;
         }

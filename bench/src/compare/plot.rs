@@ -80,7 +80,7 @@ mod tests {
     fn bars_are_as_long_as_their_medians_and_stay_within_the_picture() {
         let svg = svg(&sample());
         assert_eq!(svg.matches("<rect").count(), 6);
-        // 200,000 events/s of at most 500,000
+        // 200,000 events/s of at most 500,000.
         assert!(svg.contains(r#"class="bar tidegate" x="130" y="98.0" width="192.0""#), "{svg}");
         assert!(svg.contains("prefers-color-scheme: dark"));
         let closed = svg.matches("</text>").count() + svg.matches("</title>").count();

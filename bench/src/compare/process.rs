@@ -19,7 +19,7 @@ pub(super) fn snapshot(pid: u32) -> Option<Snapshot> {
 }
 
 fn parse_stat(stat: &str) -> Option<Snapshot> {
-    // the name in parentheses may hold anything
+    // The name in parentheses may hold anything.
     let (_, fields) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     let ticks = |index: usize| fields.get(index)?.parse::<u32>().ok();
@@ -47,7 +47,7 @@ pub(super) fn machine_busy() -> Duration {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let numbers = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1);
     let ticks = numbers.filter_map(|number| number.parse::<u64>().ok()).enumerate();
-    // user nice system idle iowait irq softirq steal; guests are part of user
+    // User nice system idle iowait irq softirq steal; guests are part of user.
     let busy: u64 = ticks.filter(|(index, _)| matches!(index, 0..=2 | 5..=7)).map(|(_, ticks)| ticks).sum();
     Duration::from_millis(busy * TICK.as_millis() as u64)
 }

@@ -34,13 +34,13 @@ const READER: [(&str, u32); 1] = [("reader", 100)];
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
-    /// The product with its feature `failpoints`
+    /// The product with its feature `failpoints`.
     #[arg(long, value_name = "FILE")]
     tidegate_failpoints: PathBuf,
-    /// How often actors panic, and how often the process is killed
+    /// How often actors panic, and how often the process is killed.
     #[arg(long, value_name = "N", default_value_t = TIMES_FOR_DOCS)]
     times: usize,
-    /// Events a second of the sample traffic
+    /// Events a second of the sample traffic.
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     rate: u32,
 }
@@ -124,7 +124,7 @@ impl Trial<'_> {
         sleep(WARM_UP);
         let [mut recovered, mut running, mut visible] = [const { Vec::new() }; 3];
         for number in 0..self.args.times {
-            // a golden-ratio sequence: spread over more than one checkpoint, the same in every run
+            // A golden-ratio sequence: spread over more than one checkpoint, the same in every run.
             sleep(Duration::from_millis(400).mul_f64(1.0 + (number as f64 * 0.618_033_988_75).fract()));
             let killed = daemon.kill()?;
             daemon = start()?;

@@ -118,7 +118,7 @@ impl Workshop {
 
     /// The default configuration but for names, places and replicas.
     fn config(&self, site: &Site, dir: &Path, input: &Input) -> String {
-        // JSON's strings are TOML's
+        // JSON's strings are TOML's.
         let path = |path: PathBuf| json!(path.display().to_string());
         let (name, kafka, http) = (json!(site.name), json!(self.kafka), json!(site.http));
         let (geo, state) = (path(self.dir.join(GEO)), path(dir.join("state")));

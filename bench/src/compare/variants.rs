@@ -31,10 +31,10 @@ const ROUNDS_FOR_DOCS: usize = 3;
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
-    /// Events in the input
+    /// Events in the input.
     #[arg(long, value_name = "N", default_value_t = EVENTS_FOR_DOCS)]
     events: u64,
-    /// How often each value is measured
+    /// How often each value is measured.
     #[arg(long, value_name = "N", default_value_t = ROUNDS_FOR_DOCS)]
     rounds: usize,
 }
@@ -114,7 +114,7 @@ fn run(args: &Args, workshop: &Workshop, variant: &Variant, what: &str, round: u
     let figures = thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                // before its start and after its end nobody answers
+                // Before its start and after its end nobody answers.
                 let _ = get(&site.http, "/metrics");
                 thread::sleep(SCRAPE_EVERY);
             }

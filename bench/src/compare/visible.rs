@@ -34,7 +34,7 @@ impl Visible {
         let mut asked = TopicPartitionList::new();
         for (role, partitions) in OUTPUTS {
             for partition in 0..partitions {
-                // the protocol's timestamp for the end is the number of this offset
+                // The protocol's timestamp for the end is the number of this offset.
                 asked.add_partition_offset(&site.topic(role), partition, Offset::End)?;
             }
         }

@@ -143,7 +143,7 @@ impl Kind for PatternList {
 
     fn read(&self, node: &Node) -> Result<Vec<String>, Vec<Fault>> {
         let regexes = each(array(node, MAX_PATTERNS)?, Self::pattern)?;
-        // they are compiled into one, so all together may be too large
+        // They are compiled into one, so all together may be too large.
         let patterns = regexes.iter().map(|regex| Pattern { regex: regex.clone(), category: None });
         match BotFilter::new(&patterns.collect::<Vec<_>>(), &[]) {
             Ok(_) => Ok(regexes),

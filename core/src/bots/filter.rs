@@ -146,7 +146,7 @@ impl BotFilter {
 fn compile_all(patterns: &[Pattern], numbers: &[usize]) -> Result<RegexSet, PatternError> {
     let patterns = || numbers.iter().map(|number| &patterns[*number].regex);
     compile_set(patterns()).map_err(|error| {
-        // one that is too much even by itself is named; short ones without a repetition are not
+        // One that is too much even by itself is named; short ones without a repetition are not.
         let large = patterns().filter(|regex| regex.contains('{') || regex.len() > 4096);
         let alone = large.into_iter().find_map(|regex| Some((regex, compile(regex).err()?)));
         match alone {

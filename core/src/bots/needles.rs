@@ -72,7 +72,7 @@ impl Needles {
             let failure: usize = failures[row / self.width];
             for column in 0..self.width {
                 let next = self.rows[row + column] as usize;
-                // the first state fails to itself, so what follows it fails to it
+                // The first state fails to itself, so what follows it fails to it.
                 let instead = if row == 0 { 0 } else { self.rows[failure + column] };
                 if next == 0 {
                     self.rows[row + column] = instead;
@@ -94,7 +94,7 @@ fn columns(needles: &[Vec<u8>]) -> ([u8; 256], usize) {
     for byte in needles.iter().flatten() {
         let column = &mut columns[usize::from(*byte)];
         if *column == 0 {
-            // upper case never stands in a needle, so there are at most 230
+            // Upper case never stands in a needle, so there are at most 230.
             *column = width;
             width += 1;
         }

@@ -36,7 +36,7 @@ pub(super) fn required(pattern: &Hir) -> Option<Required> {
 fn fold(pattern: &Hir, is_exact: &mut bool) -> Hir {
     match pattern.kind() {
         HirKind::Class(Class::Bytes(class)) => {
-            // what stands for one letter, as nearly all classes do here, becomes a literal
+            // What stands for one letter, as nearly all classes do here, becomes a literal.
             let bytes = class.iter().flat_map(|range| range.start()..=range.end());
             let lower = bytes.map(|byte| byte.to_ascii_lowercase());
             Hir::class(Class::Bytes(ClassBytes::new(lower.map(|byte| ClassBytesRange::new(byte, byte)))))
@@ -90,7 +90,7 @@ fn begins(pattern: &Hir) -> Option<Vec<Vec<u8>>> {
     let found = extractor.extract(pattern);
     let texts = found.literals()?.iter().map(|literal| literal.as_bytes().to_ascii_lowercase());
     let texts: Vec<_> = texts.collect();
-    // one letter of many would stand in every user agent
+    // One letter of many would stand in every user agent.
     let shortest = if texts.len() == 1 { 1 } else { 2 };
     (!texts.is_empty() && texts.iter().all(|text| text.len() >= shortest)).then_some(texts)
 }
@@ -117,7 +117,7 @@ mod tests {
         for (pattern, text) in [("GPTBot", "gptbot"), (r"you\.com", "you.com"), ("(?:a)(b)[cC]1", "abc1")] {
             assert_eq!(texts(pattern), Some((vec![text.to_owned()], true)), "{pattern}");
         }
-        // where case matters, or more than the text, it must be matched as well
+        // Where case matters, or more than the text, it must be matched as well.
         for (pattern, text) in
             [("(?-i:Bot)", "bot"), (r"\bbot", "bot"), ("bot$", "bot"), ("bo(?:ts?|x)", "bot")]
         {
@@ -138,7 +138,7 @@ mod tests {
             assert!(!is_exact);
             assert!(found.iter().all(|text| expected.contains(&text.as_str())), "{pattern}: {found:?}");
         }
-        // what every browser says would tell nothing
+        // What every browser says would tell nothing.
         assert_eq!(texts("safari/[0-9.]+ http").unwrap().0, [" http"]);
     }
 

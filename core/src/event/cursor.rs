@@ -104,7 +104,7 @@ impl<'a> Cursor<'a> {
                 self.enter(container, &mut nesting)?;
                 continue;
             }
-            // a value has ended, and with it perhaps what it stands in
+            // A value has ended, and with it perhaps what it stands in.
             while let Some(container) = nesting.innermost() {
                 match (self.peek_token(), container) {
                     (Some(b','), Container::Object) => {
@@ -170,7 +170,7 @@ impl<'a> Cursor<'a> {
         if self.peek() == Some(b'-') {
             self.step();
         }
-        // a leading zero stands alone
+        // A leading zero stands alone.
         if self.peek() == Some(b'0') {
             self.step()
         } else {
@@ -270,7 +270,7 @@ impl<'a> Cursor<'a> {
 fn specials(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    // of a byte below 0x80, this sets the high bit if it is less than `n`
+    // Of a byte below 0x80, this sets the high bit if it is less than `n`.
     let less = |word: u64, n: u64| word.wrapping_sub(ONES * n);
     let equal = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
     (less(word, 0x20) | equal(b'"') | equal(b'\\')) & !word & HIGHS

@@ -70,7 +70,7 @@ impl EventParser {
     /// than 64 levels.
     ///
     /// # Errors
-    /// Why it is a dead letter. Checked in the order of size, UTF-8, JSON, object, event type, timestamp,
+    /// [`Rejection`] if it is a dead letter. Checked in the order of size, UTF-8, JSON, object, event type, timestamp,
     /// service.
     pub fn parse<'a>(&self, value: &'a [u8]) -> Result<Event<'a>, Rejection> {
         let text = check_text(value)?;
@@ -110,7 +110,7 @@ impl EventParser {
         let Some((Raw { text: raw, .. }, path)) = self.timestamp.present(values).next() else {
             return Ok(None);
         };
-        // what Rust takes for an i64 and what JSON takes for an integer is the same, as `raw` is valid JSON
+        // What Rust takes for an i64 and what JSON takes for an integer is the same, as `raw` is valid JSON.
         match raw.parse::<i64>() {
             Ok(ms) if (0..=TimestampMs::MAX.0).contains(&ms) => Ok(Some(TimestampMs(ms))),
             Ok(ms) if ms < 0 => Err(invalid_field(path, "expected a time after 1970", raw)),
@@ -158,7 +158,7 @@ fn is_integer(raw: &str) -> bool {
 
 #[cold]
 fn invalid_utf8(value: &[u8]) -> Rejection {
-    // the fast validation does not say where
+    // The fast validation does not say where.
     let at = std::str::from_utf8(value).map_or_else(|error| error.valid_up_to(), |_| value.len());
     Rejection::new(Reason::InvalidUtf8, format!("not UTF-8 from byte {at} on"))
 }

@@ -63,7 +63,7 @@ impl<'s, 'a> Scan<'s, 'a> {
         let start = self.cursor.at();
         let mut has_escapes = false;
         if node.leads_on() {
-            // of a duplicate key the last counts: what an earlier one gave further down is forgotten
+            // Of a duplicate key the last counts: what an earlier one gave further down is forgotten.
             self.values[node.slots()].fill(Raw::default());
         }
         match first {

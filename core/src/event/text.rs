@@ -37,7 +37,7 @@ fn unescaped(quoted: &str) -> Option<Cow<'static, str>> {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        // only surrogates are not UTF-8 here: three bytes each, all of them invalid, of which one counts
+        // Only surrogates are not UTF-8 here: three bytes each, all of them invalid, of which one counts.
         if chunk.invalid().first() == Some(&SURROGATE_LEAD) {
             text.push(char::REPLACEMENT_CHARACTER);
         }
@@ -63,7 +63,7 @@ pub(super) fn unescape(quoted: &[u8]) -> Option<Vec<u8>> {
             Ok(bytes.to_vec())
         }
     }
-    // asked for bytes, serde_json does not mind lone surrogates
+    // Asked for bytes, serde_json does not mind lone surrogates.
     serde::Deserializer::deserialize_bytes(&mut Deserializer::from_slice(quoted), Bytes).ok()
 }
 

@@ -16,13 +16,13 @@ struct Member {
 }
 
 const DISPENSABLE: [Member; 4] = [
-    // a map of one text without letters; an empty map
+    // A map of one text without letters; an empty map.
     Member { key: b"\x4bdescription", instead: b"\xe1\x42en\x40", refused: Some(b"\xe0") },
-    // a text without letters
+    // A text without letters.
     Member { key: b"\x4ddatabase_type", instead: b"\x47unknown", refused: Some(b"\x40") },
-    // an empty array
+    // An empty array.
     Member { key: b"\x49languages", instead: b"\x00\x04", refused: None },
-    // zero
+    // Zero.
     Member { key: b"\x4bbuild_epoch", instead: b"\x00\x02", refused: None },
 ];
 
@@ -39,7 +39,7 @@ pub(super) fn complete(bytes: &mut Vec<u8>) {
         let metadata = bytes.get(start..).unwrap_or_default();
         let key = metadata.windows(member.key.len()).position(|window| window == member.key);
         let value = key.map(|key| start + key + member.key.len());
-        // a map of up to 28 members has its size in the first byte; the format knows nine
+        // A map of up to 28 members has its size in the first byte; the format knows nine.
         let has_room = metadata.first().is_some_and(|control| (0xe0..0xe0 + 28).contains(control));
         match (value, member.refused) {
             (Some(value), Some(refused)) if bytes[value..].starts_with(refused) => {

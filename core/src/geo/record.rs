@@ -208,7 +208,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_f32<E>(self, number: f32) -> Result<Self::Value, E> {
-        // by its shortest digits, since 51.5142 as a single is 51.5141983... as a double
+        // By its shortest digits, since 51.5142 as a single is 51.5141983... as a double.
         Ok(number.to_string().parse().map_or(Value::Nothing, Value::Number))
     }
 

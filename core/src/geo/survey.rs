@@ -29,7 +29,7 @@ impl Survey {
             [v4, IpAddr::V6(Ipv6Addr::new(u16::from(byte) << 8 | 1, 1, 0, 0, 0, 0, 0, 1))]
         });
         let probed = probes.filter_map(|ip| reader.lookup(ip).ok());
-        // with those without data, for otherwise a damaged tree could be walked for ever to find the next one
+        // With those without data, for otherwise a damaged tree could be walked for ever to find the next one.
         let all = WithinOptions::default().include_networks_without_data();
         let first = reader.networks(all).into_iter().flatten().take(FIRST_NETWORKS).filter_map(Result::ok);
         for found in probed.chain(first) {

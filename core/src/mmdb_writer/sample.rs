@@ -35,7 +35,7 @@ pub fn sample_city_database(build_time_s: u64) -> Vec<u8> {
         .chain(ipv6)
         .enumerate()
         .map(|(index, (network, prefix_len))| {
-            // 7 and 16 have no common factor, so that neighbours differ and all cities come
+            // 7 and 16 have no common factor, so that neighbours differ and all cities come.
             let (country, city, lat, lon) = CITIES[index * 7 % CITIES.len()];
             City {
                 network,

@@ -57,7 +57,7 @@ impl EvidenceLimit {
     fn size_bytes(&self, user_id: Option<&str>) -> usize {
         let escaped = |byte: u8| match byte {
             b'"' | b'\\' => 2,
-            // as \u00XX
+            // As \u00XX.
             0..0x20 => 6,
             _ => 1,
         };

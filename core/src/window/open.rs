@@ -22,7 +22,7 @@ impl OpenWindows {
     /// How many windows are open.
     #[must_use]
     pub fn count(&self) -> usize {
-        // nothing but the number itself is shared, so no ordering is needed
+        // Nothing but the number itself is shared, so no ordering is needed.
         self.open.load(Ordering::Relaxed)
     }
 

@@ -62,7 +62,7 @@ impl Services {
             id
         } else {
             self.slots.push(slot);
-            // memory ends long before four billion services
+            // Memory ends long before four billion services.
             ServiceId(self.slots.len() as u32 - 1)
         };
         self.ids.insert(name, id);

@@ -259,7 +259,7 @@ impl Windows {
     fn put_dirty(&mut self) {
         for (index, start, id) in self.dirty.drain(..) {
             let rule = &mut self.rules[index];
-            // closed ones are gone: the store loses them, or never knew them
+            // Closed ones are gone: the store loses them, or never knew them.
             let Some(window) = rule.by_start.get_mut(&start).and_then(|windows| windows.get_mut(&id)) else {
                 continue;
             };
@@ -267,7 +267,7 @@ impl Windows {
             window.stored = true;
             let service = Arc::clone(self.services.name(id));
             let key = WindowKey { rule: Arc::clone(&rule.name), service, start };
-            // a window of a former length may have had the same key: one change is enough
+            // A window of a former length may have had the same key: one change is enough.
             self.given_up.remove(&key);
             self.delta.changes.push(StateChange::Put(key, window.state.clone()));
         }

@@ -70,7 +70,7 @@ fn write(store: &Store, writing: &Writing<'_>, requests: &[Arc<Request>]) {
         }
         Err(failed) => {
             let error = match failed.error {
-                // whoever hears of no room takes it that nothing was written
+                // Whoever hears of no room takes it that nothing was written.
                 error if failed.is_unknown => {
                     LogError::Unavailable { what: "appending to the embedded log", cause: error.to_string() }
                 }

@@ -86,11 +86,11 @@ fn retain(store: &Store, writing: &Writing<'_>, name: &str, now: TimestampMs) ->
     let oldest = retention.map(|retention| now.0.saturating_sub(retention));
     let mut excess = match store.topic_bytes(name) {
         bytes if bytes < store.retention_bytes => 0,
-        // some more than it must, so that it need not be done again at once
+        // Some more than it must, so that it need not be done again at once.
         bytes => bytes - (store.retention_bytes - store.retention_bytes / 16),
     };
     let mut rows = BTreeMap::new();
-    // the largest partition first: it is the one that fills the topic
+    // The largest partition first: it is the one that fills the topic.
     let mut order: Vec<(Slot, PartitionRow)> =
         slots(&topic).filter_map(|slot| Some((slot, store.view().partition(slot)?))).collect();
     order.sort_by_key(|(_, row)| Reverse(row.bytes));
@@ -110,7 +110,7 @@ fn retain(store: &Store, writing: &Writing<'_>, name: &str, now: TimestampMs) ->
         return Ok(());
     }
     let removed: Vec<(Slot, i64)> = rows.iter().map(|(slot, row)| (*slot, row.begin)).collect();
-    // first nobody reads them any more, then they go
+    // First nobody reads them any more, then they go.
     store.commit(writing, Commit { partitions: rows, ..Commit::default() }).map_err(|failed| failed.error)?;
     let db = store.db_of(writing)?;
     let _cleaning = store.cleaning.write().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +137,7 @@ fn keep(
     mut is_due: impl FnMut(&Chunk) -> bool,
 ) -> Result<PartitionRow, LogError> {
     let mut kept = row;
-    // mostly the first one stays already
+    // Mostly the first one stays already.
     let mut most = 1;
     while kept.begin < row.end {
         for chunk in load(store, slot, false, kept.begin, row.end, most)? {

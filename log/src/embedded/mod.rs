@@ -179,7 +179,7 @@ impl EmbeddedStore {
     /// Removes what is too old or too much as of `now`, and compacts. Happens by itself every ten seconds.
     ///
     /// # Errors
-    /// As the log fails.
+    /// [`LogError::NoSpace`]; [`LogError::Damaged`]; [`LogError::Unavailable`] if the log is out of use.
     pub fn clean(&self, now: TimestampMs) -> Result<(), LogError> {
         clean::clean(&self.0, now)
     }

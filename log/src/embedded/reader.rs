@@ -40,14 +40,14 @@ pub(super) fn load(
         let start = verify::last_base(&db, slot, from)?.unwrap_or(from);
         for row in db.range(rows::chunk_key(slot, start, 0)..rows::chunk_key(slot, end, 0)) {
             let (key, value) = row?;
-            // the other parts follow from the first
+            // The other parts follow from the first.
             let Some((base, 0)) = rows::read_chunk_key(&key) else { continue };
             let chunk = match verify::join_parts(&db, slot, base, &value)? {
                 Ok(chunk) => chunk,
                 Err(cause) => return Ok(Err(cause)),
             };
             if chunk.end <= next {
-                // compaction left nothing there
+                // Compaction left nothing there.
                 continue;
             }
             if !compacted && chunk.base > next {
@@ -173,7 +173,7 @@ impl RecordReader for EmbeddedReader {
         sink: &mut dyn RecordSink,
     ) -> Result<usize, LogError> {
         if max_records == 0 {
-            // nothing to attend to
+            // Nothing to attend to.
             std::thread::sleep(timeout);
             return Ok(0);
         }

@@ -95,7 +95,7 @@ pub(super) fn offset_key(key: &OffsetKey) -> Vec<u8> {
 /// Key of a part of the chunk whose first offset is `base`.
 pub(super) fn chunk_key(slot: Slot, base: i64, part: u16) -> Vec<u8> {
     let mut bytes = slot_key(CHUNK, slot);
-    // offsets are never negative, so their bytes sort as they do
+    // Offsets are never negative, so their bytes sort as they do.
     bytes.extend_from_slice(&base.to_be_bytes());
     bytes.extend_from_slice(&part.to_be_bytes());
     bytes
@@ -118,7 +118,7 @@ fn slot_key(kind: u8, slot: Slot) -> Vec<u8> {
 
 /// A row's bytes.
 pub(super) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    // these types cannot fail to be written to memory
+    // These types cannot fail to be written to memory.
     let body = postcard::to_allocvec(row).unwrap_or_default();
     [&crc32fast::hash(&body).to_le_bytes()[..], &body].concat()
 }

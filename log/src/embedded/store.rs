@@ -133,7 +133,7 @@ impl Store {
             View { db: Some(db), .. } => return Ok(db.clone()),
             view => view.trouble(),
         };
-        // whoever writes opens it as well
+        // Whoever writes opens it as well.
         match self.write.try_lock() {
             Ok(turn) => self.db_of(&Writing { _turn: turn }),
             Err(_) => Err(out_of_use),
@@ -191,7 +191,7 @@ impl Store {
         if let Err(error) = synced {
             return Err(Uncommitted { error, is_unknown: true });
         }
-        // it only witnesses: a log that cannot write it is none the worse
+        // It only witnesses: a log that cannot write it is none the worse.
         let _ = write_counter(&self.dir, manifest.commits);
         let mut view = self.view();
         view.commits = manifest.commits;
@@ -310,7 +310,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         if let Some(db) = self.view().db.take() {
-            // what was acknowledged is on the disk
+            // What was acknowledged is on the disk.
             let _ = tidegate_disk::close(db);
         }
     }
@@ -344,7 +344,7 @@ fn open_view(dir: &Path) -> Result<View, LogError> {
     match load_view(dir, &db) {
         Ok(found) => Ok(View { db: Some(db), ..found }),
         Err(error) => {
-            // it is of no use, whatever closing it says
+            // It is of no use, whatever closing it says.
             let _ = tidegate_disk::close(db);
             Err(error)
         }

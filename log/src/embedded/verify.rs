@@ -86,7 +86,7 @@ fn load_row(view: &mut View, kind: u8, key: &[u8], value: &[u8]) -> Option<()> {
 }
 
 fn check_partition(db: &Db, slot: Slot, row: &PartitionRow, compacted: bool) -> Loaded<()> {
-    // what was written for a commit that never came
+    // What was written for a commit that never came.
     remove(db, db.range(rows::chunk_key(slot, row.end, 0)..=rows::chunk_key(slot, i64::MAX, u16::MAX)))?;
     if compacted {
         return Ok(Ok(()));
@@ -100,7 +100,7 @@ fn check_partition(db: &Db, slot: Slot, row: &PartitionRow, compacted: bool) -> 
             return Ok(Err(format!("its last records, before offset {}, are missing", row.end)));
         }
     }
-    // what was left of records whose time was over: all chunks before the one that has the first record
+    // What was left of records whose time was over: all chunks before the one that has the first record.
     if let Some(base) = last_base(db, slot, row.begin)? {
         remove_before(db, slot, base)?;
     }

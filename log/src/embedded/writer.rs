@@ -147,7 +147,7 @@ impl EpochWriter for EmbeddedWriter {
         let store = Arc::clone(&self.store);
         let writing = store.writing();
         let waited = begun.elapsed();
-        // only now: nobody can take over while this writes
+        // Only now: nobody can take over while this writes.
         if let Err(error) = self.check_owner() {
             return self.not_committed(error);
         }

@@ -36,7 +36,7 @@ const COMPACTED_SEGMENT_BYTES: &str = "16777216";
 /// Compares topics with what they should be. Nothing is changed.
 ///
 /// # Errors
-/// As the connection fails.
+/// [`LogError::Unavailable`] if no broker answers in time; [`LogError::NotPermitted`]; [`LogError::Misconfigured`].
 pub fn plan(
     config: &KafkaConfig,
     specs: &[TopicSpec],
@@ -80,7 +80,8 @@ fn compare(spec: &TopicSpec, replicas: &[usize], configs: &Configs) -> Vec<Drift
 /// deletes anything.
 ///
 /// # Errors
-/// As the connection fails; what fails for one topic is told with that topic.
+/// [`LogError::Unavailable`] if no broker answers in time; [`LogError::NotPermitted`]; [`LogError::Misconfigured`].
+/// What fails for one topic is told with that topic.
 pub fn apply(
     config: &KafkaConfig,
     specs: &[TopicSpec],
@@ -94,7 +95,7 @@ pub fn apply(
         let mut due = drifts.iter().filter(|drift| drift.is_due(spec, alter));
         errors.push(due.try_for_each(|drift| reconcile(&admin, spec, drift, timeout)).err());
     }
-    // what was asked for is seen by all brokers only after a moment
+    // What was asked for is seen by all brokers only after a moment.
     let deadline = Instant::now() + timeout;
     loop {
         let after = plan(config, specs, timeout)?;
@@ -158,7 +159,7 @@ fn reconcile(
 fn topic_outcome(what: &'static str, outcome: KafkaResult<Vec<TopicResult>>) -> Result<(), LogError> {
     for topic in outcome.map_err(|error| classify(what, &error))? {
         match topic {
-            // somebody else was faster
+            // Somebody else was faster.
             Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
             Err((name, code)) => return Err(by_code(what, code, format!("{name}: {code}"))),
         }
@@ -180,7 +181,7 @@ pub struct BrokerFacts {
 /// Connects and asks for the brokers.
 ///
 /// # Errors
-/// As the connection fails.
+/// [`LogError::Unavailable`] if no broker answers in time; [`LogError::NotPermitted`]; [`LogError::Misconfigured`].
 pub fn broker_facts(config: &KafkaConfig, timeout: Duration) -> Result<BrokerFacts, LogError> {
     config.check()?;
     let consumer = inquirer(config, false)?;
@@ -202,7 +203,7 @@ pub fn broker_facts(config: &KafkaConfig, timeout: Duration) -> Result<BrokerFac
             .and_then(|broker| limit(broker.id()))
             .map(Duration::from_millis),
         brokers,
-        // librdkafka's default
+        // librdkafka's default.
         transaction_timeout: Duration::from_millis(own.unwrap_or(60_000)),
     })
 }
@@ -223,7 +224,7 @@ pub struct Permission {
 /// The permission to use the `transactional.id` cannot be asked for, and trying it would fence a running daemon.
 ///
 /// # Errors
-/// As the connection fails.
+/// [`LogError::Unavailable`] if no broker answers in time; [`LogError::NotPermitted`]; [`LogError::Misconfigured`].
 pub fn permissions(
     config: &KafkaConfig,
     topics: &[&str],
@@ -249,7 +250,7 @@ pub(super) struct Limits {
 impl Limits {
     fn of(entries: &BTreeMap<String, String>) -> Option<Self> {
         let number = |name: &str| entries.get(name)?.parse::<i64>().ok();
-        // brokers before 3.6 have one limit for both sides
+        // Brokers before 3.6 have one limit for both sides.
         let either = "message.timestamp.difference.max.ms";
         let limit = |name| number(name).or_else(|| number(either)).filter(|limit| *limit < i64::MAX);
         let is = |name: &str, value: &str| entries.get(name).is_some_and(|have| have.contains(value));
@@ -268,7 +269,7 @@ impl Limits {
 
 /// What the five topics take.
 pub(super) fn limits(config: &KafkaConfig, timeout: Duration) -> Result<[Limits; 5], LogError> {
-    // Kafka's default, for a user who may write to the topic but not look at its configuration
+    // Kafka's default, for a user who may write to the topic but not look at its configuration.
     const DEFAULT: usize = 1_048_588;
     let admin = admin(config)?;
     let names: Vec<&str> = config.topics.iter().map(String::as_str).collect();

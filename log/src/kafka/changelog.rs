@@ -66,7 +66,7 @@ impl RecordSink for Sink<'_> {
     fn record(&mut self, record: RecordRef<'_>, _headers: &mut dyn FnMut(&mut Vec<u8>)) {
         let partition = record.partition.0;
         let index = partition as usize;
-        // what came behind the end after the call began is not part of it
+        // What came behind the end after the call began is not part of it.
         if record.offset >= self.ranges[index].end.0 {
             self.end_of_partition(record.partition, self.ranges[index].end);
             return;

@@ -35,7 +35,7 @@ impl fmt::Debug for KafkaConfig {
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("group_id", &self.group_id)
             .field("transactional_id", &self.transactional_id)
-            // names only: among the values are passwords
+            // Names only: among the values are passwords.
             .field("properties", &self.properties.keys().collect::<Vec<_>>())
             .field("topics", &self.topics)
             .finish()
@@ -73,12 +73,12 @@ impl KafkaConfig {
         config
             .set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", "tidegate")
-            // a producer's default would bring a deleted topic back with the broker's defaults
+            // A producer's default would bring a deleted topic back with the broker's defaults.
             .set("allow.auto.create.topics", "false")
             // librdkafka opens connections half of this apart, and each client needs two: with the default of 100 ms
-            // connecting takes 55 ms, with this 15
+            // connecting takes 55 ms, with this 15.
             .set("reconnect.backoff.ms", "20")
-            // the default of 10 s is what a restarted broker would wait for us
+            // The default of 10 s is what a restarted broker would wait for us.
             .set("reconnect.backoff.max.ms", "500");
         for (name, value) in defaults {
             config.set(*name, *value);
@@ -102,7 +102,7 @@ impl KafkaConfig {
         config
             .set("group.id", &self.group_id)
             .set("enable.auto.commit", "false")
-            // makes the broker answer with stable offsets only
+            // Makes the broker answer with stable offsets only.
             .set("isolation.level", "read_committed");
         config
     }
@@ -127,7 +127,7 @@ impl KafkaConfig {
             ("max.partition.fetch.bytes", "524288"),
             ("fetch.max.bytes", "4194304"),
             ("fetch.wait.max.ms", wait_ms),
-            // the default of 1 s makes reading stop and go
+            // The default of 1 s makes reading stop and go.
             ("fetch.queue.backoff.ms", "10"),
             ("check.crcs", "true"),
         ]);
@@ -135,7 +135,7 @@ impl KafkaConfig {
             .set("group.id", &self.group_id)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            // another policy would lose or repeat records without a word
+            // Another policy would lose or repeat records without a word.
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
             .set("enable.partition.eof", "true")
@@ -151,14 +151,14 @@ impl KafkaConfig {
         let largest = outputs.iter().map(|topic| topic.max_message_bytes).max().unwrap_or(1_000_000);
         let mut config = self.client(&[
             ("compression.type", "lz4"),
-            // large batches; a commit flushes and does not wait for it
+            // Large batches; a commit flushes and does not wait for it.
             ("linger.ms", "50"),
             ("batch.num.messages", "10000"),
-            // the queue's length is what a commit has to wait for
+            // The queue's length is what a commit has to wait for.
             ("queue.buffering.max.messages", "50000"),
             ("message.max.bytes", &largest.clamp(1_000_000, 1_000_000_000).to_string()),
         ]);
-        // a batch larger than a topic takes would be refused whole
+        // A batch larger than a topic takes would be refused whole.
         let wanted =
             self.properties.get("batch.size").and_then(|size| size.parse().ok()).unwrap_or(1_000_000);
         let batch = smallest.min(most_batch_bytes).clamp(1_000, 1_000_000_000).min(wanted);
@@ -166,7 +166,7 @@ impl KafkaConfig {
             .set("batch.size", batch.to_string())
             .set("transactional.id", &self.transactional_id)
             .set("enable.idempotence", "true")
-            // reports as events, errors only: with none at all a flush waits in steps of 10 ms
+            // Reports as events, errors only: with none at all a flush waits in steps of 10 ms.
             .set("delivery.report.only.error", "true")
             .set("statistics.interval.ms", "1000");
         config
@@ -178,7 +178,7 @@ impl KafkaConfig {
             ("compression.type", "lz4"),
             ("linger.ms", "50"),
             ("acks", "all"),
-            // the partitioner of the java client
+            // The partitioner of the java client.
             ("partitioner", "murmur2_random"),
         ]);
         config.set("enable.idempotence", "true").set("delivery.report.only.error", "true");

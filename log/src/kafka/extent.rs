@@ -91,7 +91,7 @@ impl Extent {
             if let Some(end) = end
                 && let Some(share) = place.checked_rem(count).and_then(|place| shares.get_mut(place))
             {
-                // writing to a string cannot fail
+                // Writing to a string cannot fail.
                 _ = write!(share, " {letter}{partition}={end}");
             }
         }

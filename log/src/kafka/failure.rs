@@ -10,7 +10,7 @@ use crate::LogError;
 /// Sorts an error of a call.
 pub(super) fn classify(what: &'static str, error: &KafkaError) -> LogError {
     match error {
-        // the value is left out: it may be a secret
+        // The value is left out: it may be a secret.
         KafkaError::ClientConfig(_, reason, name, _) => {
             LogError::Misconfigured(format!("kafka.properties: `{name}`: {reason}"))
         }
@@ -34,7 +34,7 @@ pub(super) fn classify(what: &'static str, error: &KafkaError) -> LogError {
 /// Sorts an error code.
 pub(super) fn by_code(what: &'static str, code: Code, cause: String) -> LogError {
     match code {
-        // librdkafka reports a transaction that timed out at the broker in the same way as a take-over
+        // librdkafka reports a transaction that timed out at the broker in the same way as a take-over.
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => LogError::Fenced(cause),
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed

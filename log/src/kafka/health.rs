@@ -30,7 +30,7 @@ use crate::{Health, Origin};
 const SILENCE_US: i64 = 3_000_000;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // what is inside stays whole whoever panicked
+    // What is inside stays whole whoever panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -102,7 +102,7 @@ impl ClientHealth {
                 let reason = self.last_error().map_or(reason, |(_, last)| last);
                 self.set(Health::Down(reason));
             }
-            // nothing is known yet: what an error said stands
+            // Nothing is known yet: what an error said stands.
             Health::Connecting => {}
         }
     }
@@ -164,7 +164,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         self.0.errors.fetch_add(1, Ordering::Relaxed);
-        // "all brokers are down" comes behind the error that tells why
+        // "all brokers are down" comes behind the error that tells why.
         if code != RDKafkaErrorCode::AllBrokersDown || self.0.last_error().is_none() {
             self.0.note(code, reason);
         }
@@ -184,11 +184,11 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, origin: usize) {
         let Err((error, message)) = result else { return };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        // an abort, or the end of the client, throws away what was queued
+        // An abort, or the end of the client, throws away what was queued.
         if matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
             return;
         }
-        // before the count, which makes the writer look
+        // Before the count, which makes the writer look.
         if refused::is_for_good(code) {
             let mut reports = lock(&self.0.refused);
             if reports.len() < refused::MAX_REPORTS {

@@ -73,7 +73,7 @@ impl KafkaLog {
     /// exactly-once, or that need TLS in a build without it.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         config.check()?;
-        // librdkafka's own checks are made when a client is
+        // librdkafka's own checks are made when a client is.
         inquirer(&config, false)?;
         Ok(Self {
             config: Arc::new(config),
@@ -89,7 +89,7 @@ impl KafkaLog {
             Err(error @ (LogError::Unavailable { .. } | LogError::NotPermitted { .. })) => {
                 Health::Down(error.to_string())
             }
-            // the broker answered, only not what was hoped for
+            // The broker answered, only not what was hoped for.
             Err(_) => Health::Up,
         };
         *self.inquiry.lock().unwrap_or_else(PoisonError::into_inner) = health;
@@ -144,7 +144,7 @@ impl KafkaLog {
 
 impl Log for KafkaLog {
     fn topics(&self, timeout: Duration) -> Result<TopicsFacts, LogError> {
-        // each client needs its own connection: they are opened at the same time
+        // Each client needs its own connection: they are opened at the same time.
         let (described, limits) = thread::scope(|scope| {
             let limits = scope.spawn(|| admin::limits(&self.config, timeout));
             let described = self.describe(timeout);
@@ -276,7 +276,7 @@ fn list_offsets(
     for partition in 0..partitions {
         list.add_partition_offset(topic, partition as i32, which).map_err(sorted)?;
     }
-    // the protocol's timestamps for the ends are the numbers of these two offsets: one request a broker
+    // The protocol's timestamps for the ends are the numbers of these two offsets: one request a broker.
     let list = consumer.offsets_for_times(list, timeout).map_err(sorted)?;
     let mut offsets = Vec::with_capacity(partitions as usize);
     for (partition, offset, _, code) in native::committed(&list) {

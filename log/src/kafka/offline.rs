@@ -28,7 +28,7 @@ fn unknown(name: &str, value: &str) -> Option<String> {
     let mut alone = ClientConfig::new();
     alone.set(name, value);
     match alone.create_native_config().err()? {
-        // the value is left out, which librdkafka's words may quote: it may be a secret
+        // The value is left out, which librdkafka's words may quote: it may be a secret.
         KafkaError::ClientConfig(_, words, _, _) if value.is_empty() || !words.contains(value) => {
             Some(format!("librdkafka refuses `{name}`: {words}"))
         }
@@ -38,7 +38,7 @@ fn unknown(name: &str, value: &str) -> Option<String> {
 
 /// Why librdkafka does not take all of them together.
 fn together(config: &KafkaConfig) -> Option<String> {
-    // without an address nothing can be connected
+    // Without an address nothing can be connected.
     let offline = |mut client: ClientConfig| {
         client.remove("bootstrap.servers");
         client
@@ -79,7 +79,7 @@ mod tests {
             assert_eq!(told.len(), 1, "{name}: {told:?}");
             assert!(told[0].0.as_deref() == Some(name) && told[0].1.contains(name), "{told:?}");
         }
-        // each is right by itself
+        // Each is right by itself.
         let told = told(&[("max.in.flight", "100")]);
         assert!(matches!(&told[..], [(None, words)] if words.contains("max.in.flight")), "{told:?}");
     }

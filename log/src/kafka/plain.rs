@@ -30,7 +30,7 @@ impl PlainProducer {
     /// A producer for `topic`.
     ///
     /// # Errors
-    /// As the client cannot be made; an absent broker shows later.
+    /// [`LogError::Misconfigured`] if the client refuses its settings; an absent broker shows later.
     pub fn new(config: &KafkaConfig, topic: &str) -> Result<Self, LogError> {
         config.check()?;
         let context = Clients::default().add(false);
@@ -42,7 +42,7 @@ impl PlainProducer {
     /// key chance. `headers` are encoded by [`push_header`](crate::push_header).
     ///
     /// # Errors
-    /// A record that the client refuses, or one that the broker refused before.
+    /// If the client refuses the record, or the broker refused one before.
     pub fn send(
         &mut self,
         partition: Option<u32>,
@@ -70,7 +70,7 @@ impl PlainProducer {
     /// Waits until all records are acknowledged.
     ///
     /// # Errors
-    /// A record that was not delivered, or the deadline.
+    /// If a record was not delivered, or the deadline is over.
     pub fn flush(&mut self, deadline: Duration) -> Result<(), LogError> {
         let flushed = self.producer.flush(deadline);
         self.check()?;

@@ -128,10 +128,10 @@ fn classify(answer: &Answer, wants_tls: bool) -> Found {
             _ => Found::Broker,
         };
     }
-    // a TLS server refuses what is no handshake with an alert
+    // A TLS server refuses what is no handshake with an alert.
     if let [0x15 | 0x16, 0x03, 0..=4, ..] = bytes {
         return match wants_tls {
-            // as it should; what is wrong with it, librdkafka says
+            // As it should; what is wrong with it, librdkafka says.
             true => Found::Unclear,
             false => stranger(
                 "it speaks TLS; set `security.protocol` to SSL or SASL_SSL in [kafka.properties], or use a port without TLS",
@@ -162,7 +162,7 @@ fn classify(answer: &Answer, wants_tls: bool) -> Found {
 
 /// The keys of the requests that the other side knows, if it says so.
 fn keys(bytes: &[u8]) -> Option<Vec<u16>> {
-    // size, correlation, error code, count, and for each key its lowest and highest version
+    // Size, correlation, error code, count, and for each key its lowest and highest version.
     let count = u32::from_be_bytes(bytes.get(10..14)?.try_into().ok()?) as usize;
     let keys = bytes.get(14..)?.chunks_exact(6).take(count);
     let keys: Vec<u16> = keys.map(|key| u16::from_be_bytes([key[0], key[1]])).collect();
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(found(b"", false, false), "Unclear");
         assert!(found(b"SSH-2.0-x\r\n", false, false).contains("\"SSH-2.0-x\""));
         assert!(found(&[0xfe, 0, 1], false, false).contains("something else"));
-        // cut off, or an error without keys: still Kafka
+        // Cut off, or an error without keys: still Kafka.
         assert_eq!(found(&broker[..20], true, false), "Broker");
     }
 

@@ -140,7 +140,7 @@ impl RecordReader for KafkaReader {
     fn assign(&mut self, positions: &[(PartitionId, NextOffset)]) -> Result<(), LogError> {
         let mut partitions: Vec<u32> = positions.iter().map(|(partition, _)| partition.0).collect();
         partitions.sort_unstable();
-        // a list kept beyond this call would make dropping the client hang
+        // A list kept beyond this call would make dropping the client hang.
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, next) in positions {
             list.add_partition_offset(
@@ -167,7 +167,7 @@ impl RecordReader for KafkaReader {
         max_records: usize,
         sink: &mut dyn RecordSink,
     ) -> Result<usize, LogError> {
-        // logs, statistics and global errors are served here; with nothing to read it is also the wait
+        // Logs, statistics and global errors are served here; with nothing to read it is also the wait.
         let (main, wait) = match &self.state {
             State::Idle(consumer) => (consumer, timeout),
             State::Reading(queue, _) if max_records == 0 => (queue.consumer(), timeout),

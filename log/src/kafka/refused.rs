@@ -89,11 +89,11 @@ impl<'a> Batch<'a> {
     /// Records that are at fault themselves, as far as that is sure.
     fn culprits(&self) -> impl Iterator<Item = &'a Undelivered> {
         self.reports.iter().copied().filter(|report| match report.code() {
-            // without names the whole batch has the same words, but a record without a key tells by itself
+            // Without names the whole batch has the same words, but a record without a key tells by itself.
             Code::InvalidRecord | Code::InvalidTimestamp => {
                 self.spares || self.differs || self.named == 1 || !report.has_key
             }
-            // a batch of its own: no other record was refused with it
+            // A batch of its own: no other record was refused with it.
             Code::MessageSizeTooLarge => self.too_large == 1,
             _ => false,
         })
@@ -128,10 +128,10 @@ fn broker_clock(words: &str, oldest_ms: Option<i64>, newest_ms: Option<i64>) -> 
     let (_, range) = words.rsplit_once('[')?;
     let (oldest, newest) = range.split_once(']')?.0.split_once(',')?;
     let (oldest, newest): (i64, i64) = (oldest.trim().parse().ok()?, newest.trim().parse().ok()?);
-    // a topic without a limit of age has the largest number for one
+    // A topic without a limit of age has the largest number for one.
     let oldest_ms = if oldest < 0 { i64::MAX } else { oldest_ms? };
     let now = oldest.checked_add(oldest_ms)?;
-    // the limits may have been changed since they were asked for, and would tell a wrong time
+    // The limits may have been changed since they were asked for, and would tell a wrong time.
     (now > 0 && newest.checked_sub(now) == newest_ms).then_some(TimestampMs(now))
 }
 
@@ -268,7 +268,7 @@ mod tests {
         let limited = "[1759999999000, 1760000000009]";
         let now = Some(TimestampMs(1_760_000_000_000));
         assert_eq!(broker_clock(limited, Some(1000), Some(9)), now);
-        // changed meanwhile
+        // Changed meanwhile.
         assert_eq!(broker_clock(limited, Some(1000), Some(99)), None);
         assert_eq!(broker_clock(limited, None, Some(9)), None);
         for words in ["", "[", "[a, b]", "[1]", "[-5, 3]"] {

@@ -84,7 +84,7 @@ pub(super) fn committed(
 ) -> Result<Vec<(Topic, Committed)>, LogError> {
     const WHAT: &str = "asking for the committed offsets";
     group.poll(Duration::ZERO);
-    // built for this call only: a list kept alive would make dropping a client hang
+    // Built for this call only: a list kept alive would make dropping a client hang.
     let mut list = TopicPartitionList::new();
     let mut places = Vec::new();
     for &(topic, partitions) in asked {
@@ -271,7 +271,7 @@ impl Takeover<'_> {
 
     fn committed_by(&self, group: &BaseConsumer<Context>, timeout: Duration) -> Result<Vec<Entry>, LogError> {
         let mut entries = Vec::new();
-        // what is noted stands with the state topic
+        // What is noted stands with the state topic.
         let asked = [Topic::Raw, Topic::State].map(|topic| (topic, self.topics[topic as usize].partitions));
         for (topic, committed) in committed(group, self.config, &asked, timeout)? {
             entries.extend(committed.map(|(_, metadata)| Entry { topic, metadata }));

@@ -199,7 +199,7 @@ impl KafkaWriter {
                         let cause = "the queue stays full: the broker does not take records".into();
                         return Err(LogError::Unavailable { what: "writing records", cause });
                     }
-                    // a producer that was fenced may never drain
+                    // A producer that was fenced may never drain.
                     self.check_fatal("writing records")?;
                     thread::sleep(Duration::from_millis(1));
                 }
@@ -228,7 +228,7 @@ impl KafkaWriter {
         let flushed = loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.producer.flush(left.min(FLUSH_STEP)) {
-                // behind a record that was refused nothing more is sent, so the queue never empties
+                // Behind a record that was refused nothing more is sent, so the queue never empties.
                 Err(Code::OperationTimedOut) if left > FLUSH_STEP && !self.has_failed() => {}
                 flushed => break flushed,
             }
@@ -244,7 +244,7 @@ impl KafkaWriter {
         const WHAT: &str = "adding the input offsets";
         let mut progress = progress.to_vec();
         self.extent.write(&mut progress);
-        // built for this call only: a list kept alive would make dropping a client hang
+        // Built for this call only: a list kept alive would make dropping a client hang.
         let mut list = TopicPartitionList::with_capacity(progress.len());
         for input in &progress {
             let mut element = list.add_partition(self.config.topic(Topic::Raw), input.partition.0 as i32);
@@ -271,7 +271,7 @@ impl KafkaWriter {
 
     /// Everything before the request that ends the transaction.
     fn prepare(&mut self, progress: &[InputProgress], deadline: Instant) -> Result<CommitPhases, LogError> {
-        // an offset below zero would be left out of the commit without an error
+        // An offset below zero would be left out of the commit without an error.
         if let Some(wrong) =
             progress.iter().find(|input| input.metadata.len() > METADATA_MAX_BYTES || input.next.0 < 0)
         {
@@ -285,7 +285,7 @@ impl KafkaWriter {
         self.open()?;
         let began = Instant::now();
         let left = deadline.saturating_duration_since(began);
-        // the answer comes while the records are written
+        // The answer comes while the records are written.
         let question = self.ask_about_topics(left)?;
         let flushed = self.flush(left);
         if self.has_failed() {
@@ -325,7 +325,7 @@ impl KafkaWriter {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.producer.client().commit_transaction(left) {
                 Ok(()) => break,
-                // the same request goes on; any other call would be a conflict
+                // The same request goes on; any other call would be a conflict.
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && !left.is_zero() => {
                     tracing::debug!(%error, "the commit goes on");
                 }
@@ -355,7 +355,7 @@ fn check_topics(known: &TopicsFacts, now: &[Described]) -> Result<(), LogError> 
                 let name = before.name.clone();
                 return Err(match topic {
                     Topic::Raw | Topic::State => LogError::TopicReplaced(name),
-                    // what was in it is gone, and recovery goes on in the new one
+                    // What was in it is gone, and recovery goes on in the new one.
                     _ => LogError::Broken {
                         what: "writing records",
                         cause: format!("topic {name} was created anew"),
@@ -387,7 +387,7 @@ impl EpochWriter for KafkaWriter {
         let Takeover { group, producer, config, topics, .. } = takeover;
         let outcome = thread::scope(|scope| {
             let predecessor = scope.spawn(|| end_predecessor(config, topics));
-            // the client that asks for the offsets connects meanwhile; if it cannot, asking will say so
+            // The client that asks for the offsets connects meanwhile; if it cannot, asking will say so.
             scope.spawn(|| bring_up(group.client(), config.topic(Topic::Raw), REQUEST_TIMEOUT).is_ok());
             let connected = connect(producer, config);
             let _ = predecessor.join();
@@ -417,7 +417,7 @@ impl EpochWriter for KafkaWriter {
             batch.records.iter().try_for_each(|record| {
                 let native = Record {
                     partition: record.partition as i32,
-                    // librdkafka takes 0 for "now": the first millisecond of 1970 becomes the second
+                    // librdkafka takes 0 for "now": the first millisecond of 1970 becomes the second.
                     timestamp: if record.timestamp.0 == 0 { 1 } else { record.timestamp.0 },
                     key: record.key.map(|span| batch.bytes(span)),
                     value: record.value.map(|span| batch.bytes(span)),
@@ -436,7 +436,7 @@ impl EpochWriter for KafkaWriter {
         self.group.poll(Duration::ZERO);
         let deadline = Instant::now() + deadline;
         let prepared = self.prepare(progress, deadline);
-        // set again to false only by a commit that is known to have succeeded
+        // Set again to false only by a commit that is known to have succeeded.
         self.is_troubled = true;
         let outcome = match prepared {
             Ok(phases) => self.end(phases, deadline),
@@ -454,8 +454,8 @@ impl EpochWriter for KafkaWriter {
             return Ok(());
         }
         self.stage = Stage::Broken;
-        // without the flush some partitions may not be part of the transaction yet, and then the broker knows of
-        // no transaction and the abort is fatal
+        // Without the flush some partitions may not be part of the transaction yet, and then the broker knows of
+        // no transaction and the abort is fatal.
         if !self.has_failed() {
             self.flush(deadline.min(ABORT_FLUSH_TIMEOUT))?;
         }

@@ -44,7 +44,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // the end of its standard input stops it, and the broker with it
+        // The end of its standard input stops it, and the broker with it.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }

@@ -179,7 +179,7 @@ pub fn dump(harness: &dyn Harness, topic: Topic) -> Collected {
     let mut reader = log.reader().unwrap();
     reader.assign(&positions(&ranges.iter().map(|range| range.begin.0).collect::<Vec<_>>())).unwrap();
     poll_until(reader.as_mut(), |seen| {
-        // a commit is answered before its markers are written: the end may have moved on by those
+        // A commit is answered before its markers are written: the end may have moved on by those.
         ranges.iter().enumerate().all(|(index, range)| seen.ends.get(&(index as u32)) >= Some(&range.end.0))
     })
 }
@@ -236,7 +236,7 @@ fn specs(names: &[String; 5]) -> Vec<TopicSpec> {
         name: names[topic as usize].clone(),
         partitions: PARTITIONS,
         replication_factor: 1,
-        // for ever: records of the tests have timestamps of long ago
+        // For ever: records of the tests have timestamps of long ago.
         retention_ms: (topic != Topic::State).then_some(-1),
         compacted: topic == Topic::State,
     };
@@ -259,7 +259,7 @@ pub fn address() -> String {
     std::env::var("TIDEGATE_TEST_KAFKA").expect("TIDEGATE_TEST_KAFKA is not set: run `cargo xtask test`")
 }
 
-// the wall clock makes names that an earlier run on the same broker did not use
+// The wall clock makes names that an earlier run on the same broker did not use.
 #[allow(clippy::disallowed_methods)]
 pub fn unique(test: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -309,7 +309,7 @@ impl Harness for Kafka {
     fn seen_from(&self, topic: Topic) -> Box<dyn Log> {
         let mut config = self.config.clone();
         config.topics.swap(Topic::Raw as usize, topic as usize);
-        // a process of its own: it must not fence the writer under test
+        // A process of its own: it must not fence the writer under test.
         config.group_id = unique("observer");
         config.transactional_id = unique("observer");
         Box::new(KafkaLog::new(config).unwrap())

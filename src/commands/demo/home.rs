@@ -47,7 +47,7 @@ impl Home {
     fn furnish(&self) -> io::Result<()> {
         let now_s = u64::try_from(Clock::start().now().0 / 1000).unwrap_or_default();
         fs::write(self.path.join("geo.mmdb"), sample_city_database(now_s))?;
-        // JSON's strings are TOML's
+        // JSON's strings are TOML's.
         let quoted = |path: PathBuf| serde_json::to_string(&path.display().to_string());
         let text = format!(
             r#"# Written by `tidegate demo`.

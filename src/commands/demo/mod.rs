@@ -47,16 +47,16 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Events a second; 0 with --events is as fast as possible
+    /// Events a second; 0 with --events is as fast as possible.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_RATE)]
     rate: u32,
-    /// End by itself after this many events, when all are processed
+    /// End by itself after this many events, when all are processed.
     #[arg(long, value_name = "N")]
     events: Option<u64>,
-    /// The same seed gives the same events
+    /// The same seed gives the same events.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Keep everything in this directory, and go on with what is there; default: a temporary one
+    /// Keep everything in this directory, and go on with what is there; default: a temporary one.
     #[arg(long, value_name = "DIR")]
     dir: Option<std::path::PathBuf>,
 }
@@ -117,7 +117,7 @@ async fn demo(
     let traffic = Traffic::start(Generator::new(sink, seed, plan).quiet());
     let (enough, is_enough) = oneshot::channel();
     let mut ended = tokio::spawn(daemon.ended(async move {
-        // an error means that there is never enough
+        // An error means that there is never enough.
         if is_enough.await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -166,7 +166,7 @@ async fn watch(
                     let per_second = (now.events - last.events) as f64 / span;
                     screen.summary(&Summary { per_second, ..now }).map_err(closed)?;
                     shown = Instant::now();
-                    // a rate over less than a second only flickers
+                    // A rate over less than a second only flickers.
                     if now.elapsed - last.elapsed >= Duration::from_secs(1) {
                         last = now;
                     }

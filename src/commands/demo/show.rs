@@ -107,7 +107,7 @@ impl Screen {
     /// Leaves the bottom line where it is; what follows comes below.
     pub(super) fn release(&mut self) {
         if !std::mem::take(&mut self.bottom).is_empty() {
-            // at the end of the demo it does not matter any more
+            // At the end of the demo it does not matter any more.
             let _ = writeln!(self.out);
         }
     }

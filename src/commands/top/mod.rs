@@ -30,13 +30,13 @@ const PLAIN: (u16, u16) = (80, 24);
 /// Arguments of `top`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the daemon's HTTP server is
+    /// Where the daemon's HTTP server is.
     #[arg(long, env = "TIDEGATE_URL", value_name = "URL", default_value = "http://127.0.0.1:8081")]
     url: String,
-    /// Print one plain snapshot and exit; so it is too when standard output is no terminal
+    /// Print one plain snapshot and exit; so it is too when standard output is no terminal.
     #[arg(long)]
     once: bool,
-    /// Print one snapshot as JSON: what the API answers, by the names of its paths
+    /// Print one snapshot as JSON: what the API answers, by the names of its paths.
     #[arg(long)]
     json: bool,
 }

@@ -50,25 +50,25 @@ pub(super) fn router() -> Router<HttpState> {
         .route("/api/v1/openapi.json", get(async || Json(Document::openapi())))
 }
 
-/// How the daemon is doing, in one look
+/// How the daemon is doing, in one look.
 #[utoipa::path(get, path = "/api/v1/status", responses((status = 200, body = StatusBody)))]
 async fn status(State(state): State<HttpState>) -> Json<StatusBody> {
     Json(render::status(&state))
 }
 
-/// The pipeline: stages, partitions, sinks, actors
+/// The pipeline: stages, partitions, sinks, actors.
 #[utoipa::path(get, path = "/api/v1/topology", responses((status = 200, body = TopologyBody)))]
 async fn topology(State(state): State<HttpState>) -> Json<TopologyBody> {
     Json(render::topology(&state).await)
 }
 
-/// The last checkpoints with their phases
+/// The last checkpoints with their phases.
 #[utoipa::path(get, path = "/api/v1/checkpoints", responses((status = 200, body = CheckpointsBody)))]
 async fn checkpoints(State(state): State<HttpState>) -> Json<CheckpointsBody> {
     Json(render::checkpoints(&state, None))
 }
 
-/// The last alerts with their evidence
+/// The last alerts with their evidence.
 #[utoipa::path(get, path = "/api/v1/alerts", responses((status = 200, body = AlertsBody)))]
 async fn alerts(State(state): State<HttpState>) -> Json<AlertsBody> {
     Json(render::alerts(&state, 0))
@@ -80,7 +80,7 @@ struct WindowsQuery {
     limit: Option<usize>,
 }
 
-/// Open windows, those nearest to an alert first
+/// Open windows, those nearest to an alert first.
 #[utoipa::path(get, path = "/api/v1/windows", params(WindowsQuery), responses(
     (status = 200, body = WindowsBody),
     (status = 400, body = ErrorBody, description = "the limit is not a number"),
@@ -97,13 +97,13 @@ async fn windows(
     }
 }
 
-/// Dead letters by reason, with samples
+/// Dead letters by reason, with samples.
 #[utoipa::path(get, path = "/api/v1/dead-letters", responses((status = 200, body = DeadLettersBody)))]
 async fn dead_letters(State(state): State<HttpState>) -> Json<DeadLettersBody> {
     Json(render::dead_letters(&state))
 }
 
-/// The configuration that holds, as TOML, without secrets
+/// The configuration that holds, as TOML, without secrets.
 #[utoipa::path(get, path = "/api/v1/config", responses((status = 200, body = String, content_type = "text/plain")))]
 async fn config(State(state): State<HttpState>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], state.facts.config.clone()).into_response()

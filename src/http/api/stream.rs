@@ -18,7 +18,7 @@ use crate::http::{
     observed::{Frames, Observed, Seconds},
 };
 
-/// Everything as it changes: server-sent events, once a second
+/// Everything as it changes: server-sent events, once a second.
 ///
 /// The events `status`, `topology`, `windows` and `dead-letters` carry each second what the paths of these names
 /// answer. `checkpoints` and `alerts` carry what is new since the last event of their kind on this connection, and at
@@ -32,7 +32,7 @@ pub(super) async fn stream(
     extensions: Extensions,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Response> {
     let leave = admission::stream(&extensions)?;
-    // a client that reads slowly holds this up and so misses seconds; nothing piles up for it
+    // A client that reads slowly holds this up and so misses seconds; nothing piles up for it.
     Ok(Sse::new(unfold((Client::new(state), leave), async |(mut client, leave)| {
         let event = client.next().await?;
         Some((Ok(event), (client, leave)))
@@ -59,7 +59,7 @@ async fn frames(state: &Observed) -> Frames {
 }
 
 fn json(body: &impl Serialize) -> String {
-    // the bodies have nothing in them that JSON cannot say
+    // The bodies have nothing in them that JSON cannot say.
     serde_json::to_string(body).unwrap_or_default()
 }
 
@@ -82,7 +82,7 @@ impl Client {
     /// The next event; `None` when there will be no more.
     async fn next(&mut self) -> Option<Event> {
         while self.waiting.is_empty() {
-            // the first one does not wait for a second to pass
+            // The first one does not wait for a second to pass.
             if std::mem::replace(&mut self.begun, true) {
                 self.seconds.changed().await.ok()?;
             }

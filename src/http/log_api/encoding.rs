@@ -71,7 +71,7 @@ fn drain(
     decoder: impl Read,
     memory: &Arc<Semaphore>,
 ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Undecodable> {
-    // one byte more than allowed tells that it is too large
+    // One byte more than allowed tells that it is too large.
     let mut decoder = decoder.take(MAX_BODY as u64 + 1);
     let mut decoded = Vec::new();
     let mut held: Option<OwnedSemaphorePermit> = None;

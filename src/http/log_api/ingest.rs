@@ -35,7 +35,7 @@ pub(super) async fn events(State(api): State<Arc<LogApi>>, request: Request) -> 
     let encoding = Encoding::of(request.headers());
     let body = request.into_body();
     let Some(encoding) = encoding else { return refuse(body, not_decodable()).await };
-    // without a length it may become as large as is allowed
+    // Without a length it may become as large as is allowed.
     let size = body.size_hint().upper().map_or(MAX_BODY, |size| usize::try_from(size).unwrap_or(usize::MAX));
     if size > MAX_BODY {
         return refuse(body, too_large()).await;
@@ -92,7 +92,7 @@ async fn piece(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     loop {
         match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await? {
             Ok(frame) => {
-                // trailers are of no interest
+                // Trailers are of no interest.
                 if let Ok(data) = frame.into_data() {
                     return Some(Ok(data));
                 }
@@ -111,7 +111,7 @@ async fn decoded(
     if encoding == Encoding::Identity {
         return Ok((body, None));
     }
-    // the semaphore is never closed
+    // The semaphore is never closed.
     let turn = Arc::clone(&api.decodings).acquire_owned().await.ok();
     let memory = Arc::clone(&api.memory);
     let decoding = tokio::task::spawn_blocking(move || {
@@ -197,7 +197,7 @@ fn key(api: &LogApi, event: &[u8]) -> Result<Option<Vec<u8>>, (StatusCode, Strin
 
 /// Answers when the events are on the disk. A client that goes away does not stop it.
 async fn append(api: Arc<LogApi>, records: Vec<NewRecord>) -> Response {
-    // the semaphore is never closed
+    // The semaphore is never closed.
     let Ok(turn) = Arc::clone(&api.appends).acquire_owned().await else {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "stopping");
     };

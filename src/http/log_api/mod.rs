@@ -52,7 +52,7 @@ fn routes(store: EmbeddedStore, topics: [String; 5], memory: usize) -> Router {
     let api = LogApi {
         store,
         topics,
-        // the key is the user, and nothing else of the event matters here
+        // The key is the user, and nothing else of the event matters here.
         keys: EventParser::new(&FieldPaths {
             event_type: vec![vec!["user_id".to_owned()]],
             timestamp: Vec::new(),

@@ -118,7 +118,7 @@ pub(super) async fn records(
     if !api.topics.contains(&name) {
         return problem(StatusCode::NOT_FOUND, format_args!("no topic {name:?}; see /api/v1/topics"));
     }
-    // it reads files, and may meet a page of records
+    // It reads files, and may meet a page of records.
     let read = tokio::task::spawn_blocking(move || {
         let body = page(&api, &name, &wanted)?;
         Ok(([(axum::http::header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -167,7 +167,7 @@ fn encode(topic: &str, partition: u32, page: &Page) -> Vec<u8> {
         next: page.next.0,
         records: page.records.iter().map(record).collect(),
     };
-    // nothing in it can fail to be written to memory
+    // Nothing in it can fail to be written to memory.
     serde_json::to_vec(&body).unwrap_or_default()
 }
 

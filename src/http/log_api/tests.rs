@@ -98,7 +98,7 @@ fn events_are_acknowledged_with_their_places_and_read_back_there() {
     let text = text.call().unwrap().body_mut().read_to_string().unwrap();
     assert!(text.contains(event), "as it was sent, to the last digit: {text}");
 
-    // a pretty-printed object is one event, lines are several, and blank ones none
+    // A pretty-printed object is one event, lines are several, and blank ones none.
     let pretty = "{\n \"event_type\": \"view\"\n}";
     assert_eq!(server.post(pretty).1["records"].as_array().unwrap().len(), 1);
     let (status, body) = server.post("{\"a\":1}\r\n\n  {\"user_id\":7}\n{}\n");
@@ -150,7 +150,7 @@ fn what_is_too_much_is_refused_for_a_moment() {
     let topics = log.topics(std::time::Duration::ZERO).unwrap();
     let mut writer = log.writer(&topics).unwrap();
     writer.fence().unwrap();
-    // a group that stands at the beginning
+    // A group that stands at the beginning.
     let none = (0..3).map(|partition| tidegate_log::InputProgress {
         partition: tidegate_core::PartitionId(partition),
         next: tidegate_core::NextOffset(0),

@@ -65,12 +65,12 @@ async fn idle_connections_give_way_to_new_ones() {
 #[tokio::test]
 async fn while_all_are_busy_the_reserve_answers_probes_and_nothing_else() {
     let server = Server::start(LIMITS).await;
-    // bodies that never come
+    // Bodies that never come.
     let upload =
         "POST /other HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
     let mut uploads = hold(&server, 32, upload).await;
     let asked = tokio::task::spawn_blocking(move || {
-        // the handler asks for the body, so from here on the connection is busy
+        // The handler asks for the body, so from here on the connection is busy.
         assert!(uploads.iter_mut().all(|upload| status_code(&head(upload)) == "100"));
         uploads
     });
@@ -81,7 +81,7 @@ async fn while_all_are_busy_the_reserve_answers_probes_and_nothing_else() {
     assert_eq!(status_code(&refused), "503", "{refused}");
     assert!(refused.contains("retry-after: 2\r\n") && refused.contains("connection: close\r\n"), "{refused}");
     drop((uploads, more));
-    // whoever comes when there is room again is served
+    // Whoever comes when there is room again is served.
     let served = async {
         while status_code(&server.get("/api/v1/status", "localhost").await) != "200" {
             tokio::task::yield_now().await;

@@ -178,7 +178,7 @@ fn provider(
         .scope_info_enabled(false)
         .build()
         .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
-    // the SDK would fold what is beyond 2000 series of a metric into one
+    // The SDK would fold what is beyond 2000 series of a metric into one.
     let series = (labels.partitions.max(MAX_PARTITIONS) as usize)
         .max(labels.rules.len() * AlertPhase::ALL.len())
         .max(2000);

@@ -43,7 +43,7 @@ fn assert_has(text: &str, line: &str) {
     assert!(text.lines().any(|other| other == line), "no line {line:?} in\n{text}");
 }
 
-// elsewhere there is no `process_*`
+// Elsewhere there is no `process_*`.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_page_and_the_exposition_have_the_same_names_and_types() {
@@ -92,7 +92,7 @@ fn handles_count_into_their_own_series_and_every_scraper_sees_the_same() {
     let metrics = metrics();
     fill(&metrics);
     metrics.source_records(PartitionId(1)).add(3);
-    // more than the configuration says
+    // More than the configuration says.
     metrics.source_records(PartitionId(99)).add(7);
     metrics.source_records(PartitionId(9999)).add(1000);
     metrics.alerts(1, AlertPhase::Crossed).add(2);

@@ -63,7 +63,7 @@ fn quoted_lines(file: &syn::File) -> BTreeSet<usize> {
             self.0.extend(span.start().line + 1..=span.end().line);
         }
         fn visit_macro(&mut self, call: &'ast syn::Macro) {
-            // what is inside is not parsed
+            // What is inside is not parsed.
             let (start, end) = (call.delimiter.span().open().start(), call.delimiter.span().close().end());
             let text = call.tokens.to_string();
             if text.contains('"') && text.contains("\n") {

@@ -144,7 +144,7 @@ impl Modules {
                 name => match self.named(at, name, hops) {
                     Some(Target::Module(module)) => at = module,
                     Some(item) => return Some(item),
-                    // a name that is nowhere is another crate's, or made by a macro
+                    // A name that is nowhere is another crate's, or made by a macro.
                     None if index == 0 => return None,
                     None => return Some(Target::ItemOf(at)),
                 },
@@ -165,7 +165,7 @@ impl Modules {
             return None;
         }
         if let Some(path) = module.imports.get(name) {
-            // `use name;` alone would lead back to itself
+            // `use name;` alone would lead back to itself.
             return (path.as_slice() != [name]).then(|| self.resolve(at, path, hops + 1)).flatten();
         }
         module.globs.iter().find_map(|glob| match self.resolve(at, glob, hops + 1)? {

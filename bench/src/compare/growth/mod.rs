@@ -27,10 +27,10 @@ const START_EVENTS: u64 = 1000;
 pub(crate) struct Args {
     #[command(flatten)]
     place: Place,
-    /// Events of each input; of large events there are fewer
+    /// Events of each input; of large events there are fewer.
     #[arg(long, value_name = "N", default_value_t = EVENTS_FOR_DOCS)]
     events: u64,
-    /// How often each point is measured
+    /// How often each point is measured.
     #[arg(long, value_name = "N", default_value_t = ROUNDS_FOR_DOCS)]
     rounds: usize,
 }
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
         }
         points.push(series);
     }
-    // the broker's JVM compiles its code while it first works
+    // The broker's JVM compiles its code while it first works.
     measure_point(args, &workshop, &mut points[0], "warm-up")?;
     points[0].runs.clear();
     for round in 0..args.rounds {

@@ -47,7 +47,7 @@ impl Report {
     }
 
     pub(super) fn markdown(&self) -> String {
-        // the picture is there once this has been written
+        // The picture is there once this has been written.
         self.show(markdown) + "\n![Curves of the cost as things grow](growth.svg)\n"
     }
 

@@ -128,7 +128,7 @@ fn pair(acknowledged: &Acknowledged, arrived: &BTreeMap<usize, Instant>) -> Resu
         return Err(format!("a probe was not written: {error}").into());
     }
     let times = acknowledged.iter().filter_map(|(number, outcome)| {
-        // an alert may be there before our thread has heard of the acknowledgement: no time at all
+        // An alert may be there before our thread has heard of the acknowledgement: no time at all.
         Some(arrived.get(number)?.saturating_duration_since(*outcome.as_ref().ok()?))
     });
     Ok(times.collect())
@@ -152,7 +152,7 @@ fn send(producer: &ThreadedProducer<Acks>, prefix: &str, count: usize) -> Result
         if crosses {
             event(producer, &format!("{prefix}{number}"), THRESHOLD, number, *timestamp_ms)?;
         } else {
-            // one time for all, so that they are in the same window
+            // One time for all, so that they are in the same window.
             *timestamp_ms = now_ms()?;
             for user in 0..THRESHOLD {
                 event(producer, &format!("{prefix}{number}"), user, UNMEASURED, *timestamp_ms)?;
@@ -204,7 +204,7 @@ fn read(
         if let Some(number) = service.and_then(|number| number.parse().ok())
             && alert["phase"] == "crossed"
         {
-            // nobody listens any more once enough have come
+            // Nobody listens any more once enough have come.
             let _ = crossed.send((number, at));
         }
     }

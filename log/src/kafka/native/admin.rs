@@ -30,7 +30,7 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn new(client: *mut rd_kafka_t, kind: AdminOp, timeout: Duration) -> Self {
         // SAFETY: the client outlives the request, which is a local of the functions below; a time-out that is
-        // refused leaves the default
+        // refused leaves the default.
         unsafe {
             let options = sys::rd_kafka_AdminOptions_new(client, kind);
             sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms(timeout), ptr::null_mut(), 0);
@@ -40,7 +40,7 @@ impl Request {
 
     /// Waits for the answer; librdkafka always sends one, a time-out at the latest.
     pub(super) fn wait(&mut self, what: &'static str) -> Result<*mut sys::rd_kafka_event_t, LogError> {
-        // SAFETY: queue and answer are ours; the error's text lives as long as the answer
+        // SAFETY: queue and answer are ours; the error's text lives as long as the answer.
         unsafe {
             self.answer = sys::rd_kafka_queue_poll(self.queue, -1);
             match code(sys::rd_kafka_event_error(self.answer)) {
@@ -53,7 +53,7 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        // SAFETY: all three are ours and given back once
+        // SAFETY: all three are ours and given back once.
         unsafe {
             if !self.answer.is_null() {
                 sys::rd_kafka_event_destroy(self.answer);
@@ -75,13 +75,13 @@ pub(in crate::kafka) fn set_topic_config(
     let client = admin.inner().native_ptr();
     let topic = c_string(topic)?;
     let mut request = Request::new(client, AdminOp::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS, timeout);
-    // SAFETY: client and strings are alive; librdkafka copies the strings and, when it is called, the resource
+    // SAFETY: client and strings are alive; librdkafka copies the strings and, when it is called, the resource.
     let mut resource =
         unsafe { sys::rd_kafka_ConfigResource_new(ResourceType::RD_KAFKA_RESOURCE_TOPIC, topic.as_ptr()) };
     let mut refused = None;
     for (name, value) in entries {
         let (name, value) = (c_string(name)?, c_string(value)?);
-        // SAFETY: as above; an error returned is ours
+        // SAFETY: as above; an error returned is ours.
         unsafe {
             let error = sys::rd_kafka_ConfigResource_add_incremental_config(
                 resource,
@@ -96,18 +96,18 @@ pub(in crate::kafka) fn set_topic_config(
         }
     }
     if refused.is_none() {
-        // SAFETY: all handles are alive
+        // SAFETY: all handles are alive.
         unsafe {
             sys::rd_kafka_IncrementalAlterConfigs(client, &mut resource, 1, request.options, request.queue);
         }
     }
-    // SAFETY: the resource is ours and not used again
+    // SAFETY: the resource is ours and not used again.
     unsafe { sys::rd_kafka_ConfigResource_destroy(resource) };
     if let Some(cause) = refused {
         return Err(LogError::Broken { what: WHAT, cause });
     }
     let answer = request.wait(WHAT)?;
-    // SAFETY: the answer lives as long as the request, and so do the resources it has
+    // SAFETY: the answer lives as long as the request, and so do the resources it has.
     unsafe {
         let result = sys::rd_kafka_event_IncrementalAlterConfigs_result(answer);
         let mut count = 0;

@@ -46,7 +46,7 @@ impl RawHeaders<'_> {
     /// Appends them to `arena`, encoded. The names are what precedes a zero byte: librdkafka tells no length.
     pub(in crate::kafka) fn write(self, arena: &mut Vec<u8>) {
         let mut headers: *mut rd_kafka_headers_t = ptr::null_mut();
-        // SAFETY: the message is alive, and what is returned belongs to it
+        // SAFETY: the message is alive, and what is returned belongs to it.
         if unsafe { sys::rd_kafka_message_headers(self.0, &mut headers) }
             != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
         {
@@ -54,13 +54,13 @@ impl RawHeaders<'_> {
         }
         for index in 0.. {
             let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-            // SAFETY: `headers` is alive with its message; the call writes the three only when it returns no error
+            // SAFETY: `headers` is alive with its message; the call writes the three only when it returns no error.
             let found =
                 unsafe { sys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) };
             if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
                 return;
             }
-            // SAFETY: names are zero-terminated, values have `size` bytes, both live as long as the message
+            // SAFETY: names are zero-terminated, values have `size` bytes, both live as long as the message.
             unsafe { push_header(arena, CStr::from_ptr(name).to_bytes(), bytes(value, size)) };
         }
     }
@@ -73,7 +73,7 @@ struct Messages(Vec<*mut rd_kafka_message_t>);
 impl Messages {
     fn clear(&mut self) {
         for message in self.0.drain(..) {
-            // SAFETY: each message was handed to us by the queue and is given back once
+            // SAFETY: each message was handed to us by the queue and is given back once.
             unsafe { sys::rd_kafka_message_destroy(message) };
         }
     }
@@ -91,17 +91,17 @@ pub(in crate::kafka) struct FetchQueue {
     queue: NonNull<rd_kafka_queue_t>,
     batch: Messages,
     topic: CString,
-    // dropped last, see `Drop`
+    // Dropped last, see `Drop`.
     consumer: BaseConsumer<Context>,
 }
 
-// SAFETY: librdkafka's handles may be used from any thread; the raw pointers here are such handles
+// SAFETY: librdkafka's handles may be used from any thread; the raw pointers here are such handles.
 unsafe impl Send for FetchQueue {}
 
 impl Drop for FetchQueue {
     fn drop(&mut self) {
         self.batch.clear();
-        // SAFETY: the queue is ours, and it goes before the client: what it still holds keeps partitions alive
+        // SAFETY: the queue is ours, and it goes before the client: what it still holds keeps partitions alive.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
     }
 }
@@ -115,13 +115,13 @@ impl FetchQueue {
     ) -> Result<Self, LogError> {
         let topic = c_string(topic)?;
         let client = consumer.client().native_ptr();
-        // SAFETY: the client is alive; the queue is destroyed in `Drop`
+        // SAFETY: the client is alive; the queue is destroyed in `Drop`.
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(client) });
         let queue = queue.ok_or(LogError::Broken { what: "kafka reader", cause: "no queue".into() })?;
         let this = Self { queue, batch: Messages(Vec::new()), topic, consumer };
         for partition in partitions {
             // SAFETY: client, topic and queue are alive; the partition's handle is given back at once, which
-            // does not undo the forwarding
+            // does not undo the forwarding.
             unsafe {
                 let source = sys::rd_kafka_queue_get_partition(client, this.topic.as_ptr(), partition as i32);
                 if source.is_null() {
@@ -154,7 +154,7 @@ impl FetchQueue {
         self.take(timeout, max);
         let count = self.batch.0.len();
         for &message in &self.batch.0 {
-            // SAFETY: the message is ours until the batch is cleared, and nothing changes it
+            // SAFETY: the message is ours until the batch is cleared, and nothing changes it.
             each(unsafe { fetched(&*message) });
         }
         self.batch.clear();
@@ -166,7 +166,7 @@ impl FetchQueue {
     fn take(&mut self, timeout: Duration, max: usize) {
         self.batch.clear();
         self.batch.0.reserve(max);
-        // SAFETY: the queue is alive; a message returned is ours
+        // SAFETY: the queue is alive; a message returned is ours.
         let first = unsafe { sys::rd_kafka_consume_queue(self.queue.as_ptr(), timeout_ms(timeout)) };
         if first.is_null() {
             return;
@@ -174,7 +174,7 @@ impl FetchQueue {
         self.batch.0.push(first);
         let room = max - 1;
         // SAFETY: `reserve` made room for `max` pointers of which one is used; the call writes as many pointers
-        // as it returns, each to a message that is ours, and -1 for an error, with nothing written
+        // as it returns, each to a message that is ours, and -1 for an error, with nothing written.
         unsafe {
             let spare = self.batch.0.as_mut_ptr().add(1);
             let count = sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, spare, room);
@@ -186,7 +186,7 @@ impl FetchQueue {
     pub(in crate::kafka) fn high_watermark(&self, partition: u32) -> Option<i64> {
         let (mut low, mut high) = (-1, -1);
         let client = self.consumer.client().native_ptr();
-        // SAFETY: client and topic are alive; the call writes the two numbers
+        // SAFETY: client and topic are alive; the call writes the two numbers.
         let err = unsafe {
             sys::rd_kafka_get_watermark_offsets(
                 client,
@@ -196,7 +196,7 @@ impl FetchQueue {
                 &mut high,
             )
         };
-        // negative: nothing was fetched yet
+        // negative: nothing was fetched yet.
         (err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 }
@@ -210,11 +210,11 @@ unsafe fn fetched(message: &rd_kafka_message_t) -> Fetched<'_> {
             Fetched::Record {
                 partition: message.partition as u32,
                 offset: message.offset,
-                // SAFETY: the message is alive; the call writes `kind`
+                // SAFETY: the message is alive; the call writes `kind`.
                 timestamp: unsafe { sys::rd_kafka_message_timestamp(message, &mut kind) },
-                // SAFETY: the caller's promise
+                // SAFETY: the caller's promise.
                 key: unsafe { bytes(message.key, message.key_len) },
-                // SAFETY: the caller's promise
+                // SAFETY: the caller's promise.
                 value: unsafe { bytes(message.payload, message.len) },
                 headers: RawHeaders(message),
             }
@@ -226,7 +226,7 @@ unsafe fn fetched(message: &rd_kafka_message_t) -> Fetched<'_> {
             partition: message.partition,
             offset: message.offset,
             code,
-            // SAFETY: the message is alive; the text belongs to it or to librdkafka
+            // SAFETY: the message is alive; the text belongs to it or to librdkafka.
             cause: unsafe { text(sys::rd_kafka_message_errstr(message)) },
         },
     }
@@ -234,7 +234,7 @@ unsafe fn fetched(message: &rd_kafka_message_t) -> Fetched<'_> {
 
 /// The offset and metadata of each element of a list; the safe wrapper panics on metadata that is not UTF-8.
 pub(in crate::kafka) fn committed(list: &TopicPartitionList) -> Vec<(i32, i64, Vec<u8>, Code)> {
-    // SAFETY: the list is alive and has `cnt` elements; metadata is null or has the size it says
+    // SAFETY: the list is alive and has `cnt` elements; metadata is null or has the size it says.
     unsafe {
         let native = &*list.ptr();
         (0..native.cnt as usize)

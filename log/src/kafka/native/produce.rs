@@ -49,21 +49,21 @@ const EVENTS_WAIT: Duration = Duration::from_secs(1);
 /// A producer with the handles of its topics. A thread of its own serves its events.
 pub(in crate::kafka) struct Producer {
     topics: Vec<NonNull<rd_kafka_topic_t>>,
-    // after the topics, see `Drop`
+    // After the topics, see `Drop`.
     client: Arc<BaseProducer<Context>>,
     is_over: Arc<AtomicBool>,
 }
 
-// SAFETY: librdkafka's handles may be used from any thread; the raw pointers here are such handles
+// SAFETY: librdkafka's handles may be used from any thread; the raw pointers here are such handles.
 unsafe impl Send for Producer {}
-// SAFETY: as above; all calls take shared references and librdkafka locks
+// SAFETY: as above; all calls take shared references and librdkafka locks.
 unsafe impl Sync for Producer {}
 
 impl Drop for Producer {
     /// Throws away what is queued. The client itself ends in its thread, a moment later.
     fn drop(&mut self) {
         for topic in self.topics.drain(..) {
-            // SAFETY: each handle was made by `new` and is given back once, before its client
+            // SAFETY: each handle was made by `new` and is given back once, before its client.
             unsafe { sys::rd_kafka_topic_destroy(topic.as_ptr()) };
         }
         self.is_over.store(true, Ordering::Relaxed);
@@ -92,7 +92,7 @@ impl Producer {
             .map_err(|error| LogError::Broken { what: "kafka producer", cause: error.to_string() })?;
         for name in topics {
             let c_name = c_string(name)?;
-            // SAFETY: client and name are alive; the handle is given back in `Drop`
+            // SAFETY: client and name are alive; the handle is given back in `Drop`.
             let topic = unsafe {
                 sys::rd_kafka_topic_new(this.client.client().native_ptr(), c_name.as_ptr(), ptr::null_mut())
             };
@@ -114,7 +114,7 @@ impl Producer {
         let (key, key_len) = raw(record.key);
         let (value, value_len) = raw(record.value);
         // SAFETY: handles are alive; the arguments are pairs of a tag and the C types that the tag demands, up
-        // to the end tag; key and value are copied before the call returns
+        // to the end tag; key and value are copied before the call returns.
         let err = unsafe {
             sys::rd_kafka_producev(
                 self.client.client().native_ptr(),
@@ -133,7 +133,7 @@ impl Producer {
                 value,
                 value_len,
                 V::RD_KAFKA_VTYPE_OPAQUE,
-                // a number, not an address: never followed
+                // A number, not an address: never followed.
                 ptr::without_provenance_mut::<c_void>(record.origin.to_bits() as usize),
                 V::RD_KAFKA_VTYPE_HEADERS,
                 headers,
@@ -144,7 +144,7 @@ impl Producer {
             return Ok(());
         }
         if !headers.is_null() {
-            // SAFETY: after an error the headers are still ours
+            // SAFETY: after an error the headers are still ours.
             unsafe { sys::rd_kafka_headers_destroy(headers) };
         }
         Err(code(err))
@@ -153,7 +153,7 @@ impl Producer {
     /// Sends everything at once and waits for the answers. An `Ok` says that nothing is left in the queue, not
     /// that all was delivered: a fenced producer drops what it has.
     pub(in crate::kafka) fn flush(&self, timeout: Duration) -> Result<(), Code> {
-        // SAFETY: the client is alive
+        // SAFETY: the client is alive.
         match code(unsafe { sys::rd_kafka_flush(self.client.client().native_ptr(), timeout_ms(timeout)) }) {
             Code::NoError => Ok(()),
             code => Err(code),
@@ -169,7 +169,7 @@ fn native_headers(encoded: Headers<'_>) -> *mut rd_kafka_headers_t {
     if encoded.0.is_empty() {
         return ptr::null_mut();
     }
-    // SAFETY: names and values are copied; a null value is a header without one
+    // SAFETY: names and values are copied; a null value is a header without one.
     unsafe {
         let headers = sys::rd_kafka_headers_new(8);
         for (name, value) in encoded {

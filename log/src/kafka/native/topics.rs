@@ -54,7 +54,7 @@ impl Question {
         let names = names.iter().map(|name| c_string(name)).collect::<Result<Vec<_>, _>>()?;
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         let request = Request::new(client, AdminOp::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
-        // SAFETY: handles and names are alive for the calls, which copy them; the error returned is ours
+        // SAFETY: handles and names are alive for the calls, which copy them; the error returned is ours.
         unsafe {
             let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(
                 request.options,
@@ -73,7 +73,7 @@ impl Question {
     /// Waits for the answer: the topics, in the order of the question.
     pub(in crate::kafka) fn answer(mut self, what: &'static str) -> Result<Vec<Described>, LogError> {
         let answer = self.0.wait(what)?;
-        // SAFETY: the answer lives as long as the request, and all that is read from it too
+        // SAFETY: the answer lives as long as the request, and all that is read from it too.
         unsafe {
             let result = sys::rd_kafka_event_DescribeTopics_result(answer);
             let mut count = 0;
@@ -86,7 +86,7 @@ impl Question {
 /// # Safety
 /// `topic` is alive.
 unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Described {
-    // SAFETY: the caller's promise; lists are null or have `count` elements, and live as long as the topic
+    // SAFETY: the caller's promise; lists are null or have `count` elements, and live as long as the topic.
     unsafe {
         let error = sys::rd_kafka_TopicDescription_error(topic);
         let error = (!error.is_null()).then(|| code(sys::rd_kafka_error_code(error)));
@@ -143,7 +143,7 @@ pub(in crate::kafka) fn ends(
         Isolation::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED
     };
     // SAFETY: handles and names are alive for the calls, which copy them; an error returned is ours, and so is the
-    // list, which is given back at once
+    // list, which is given back at once.
     unsafe {
         let error = sys::rd_kafka_AdminOptions_set_isolation_level(request.options, isolation);
         if !error.is_null() {
@@ -158,11 +158,11 @@ pub(in crate::kafka) fn ends(
         sys::rd_kafka_topic_partition_list_destroy(list);
     }
     let answer = request.wait(WHAT)?;
-    // the answer may come in another order
+    // The answer may come in another order.
     let places: BTreeMap<(&str, u32), usize> =
         partitions.iter().enumerate().map(|(place, asked)| (*asked, place)).collect();
     let mut ends = vec![None; partitions.len()];
-    // SAFETY: the answer lives as long as the request, and all that is read from it too
+    // SAFETY: the answer lives as long as the request, and all that is read from it too.
     unsafe {
         let result = sys::rd_kafka_event_ListOffsets_result(answer);
         let mut count = 0;

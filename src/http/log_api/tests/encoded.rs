@@ -57,7 +57,7 @@ fn a_small_body_that_becomes_a_large_one_is_refused() {
         let (status, told) = server.send(&body[..], &[("content-encoding", encoding)]);
         assert_eq!(status, 413, "{encoding}: {told}");
     }
-    // what it becomes counts against the memory for all bodies
+    // What it becomes counts against the memory for all bodies.
     let server = Server::start(1 << 20, 1 << 40);
     let event = format!("{{\"x\":\"{}\"}}", " ".repeat(2 << 20));
     assert_eq!(server.send(&gzip(event.as_bytes())[..], &[("content-encoding", "gzip")]).0, 429);
