@@ -32,7 +32,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     if kind == "recovery" {
         build(&["--features", "tidegate/failpoints"])?;
         // The next build puts the real one in its place.
-        fs::copy(release("tidegate"), release("tidegate-failpoints"))?;
+        fs::copy(dist("tidegate"), dist("tidegate-failpoints"))?;
     }
     build(&[])?;
     let flink = args.iter().any(|arg| arg == FLINK).then(flink::build).transpose()?;
@@ -40,14 +40,14 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     let mut broker = Broker::start(&dir, None, &[])?;
     eprintln!("kafka at {}, log in {}", broker.address, broker.dir.join("broker.log").display());
 
-    let mut bench = Command::new(release("tidegate-bench"));
+    let mut bench = Command::new(dist("tidegate-bench"));
     bench.args([kind, "--kafka", &broker.address, "--kafka-name", &format!("Apache Kafka {VERSION}")]);
     if let Some(pid) = broker.java_id() {
         bench.args(["--kafka-pid", &pid.to_string()]);
     }
-    bench.arg("--tidegate").arg(release("tidegate")).arg("--dir").arg(broker.dir.join("runs"));
+    bench.arg("--tidegate").arg(dist("tidegate")).arg("--dir").arg(broker.dir.join("runs"));
     if kind == "recovery" {
-        bench.arg("--tidegate-failpoints").arg(release("tidegate-failpoints"));
+        bench.arg("--tidegate-failpoints").arg(dist("tidegate-failpoints"));
     }
     bench.arg("--docs").arg(root().join("docs")).args(args.iter().filter(|arg| *arg != FLINK));
     if let Some(dir) = flink {
@@ -79,12 +79,12 @@ fn build(args: &[&str]) -> Result<(), Error> {
     let mut build = Command::new(cargo);
     build
         .current_dir(root())
-        .args(["build", "--release", "--locked", "-p", "tidegate", "-p", "tidegate-bench"])
+        .args(["build", "--profile", "dist", "--locked", "-p", "tidegate", "-p", "tidegate-bench"])
         .args(args);
     if build.status()?.success() { Ok(()) } else { Err("the build failed".into()) }
 }
 
-fn release(binary: &str) -> PathBuf {
+fn dist(binary: &str) -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("release").join(binary)
+    target.join("dist").join(binary)
 }

@@ -14,7 +14,7 @@ const PACKAGE: &str = "tidegate-instructions";
 const TOLERANCE: f64 = 0.05;
 /// The first lines of the baseline.
 const HEAD: &str = "\
-# Instructions per event of the hot path (x86-64, release build), compared by `cargo xtask instructions --check`
+# Instructions per event of the hot path (x86-64, the profile `dist`), compared by `cargo xtask instructions --check`
 # and written by `cargo xtask instructions --write`.
 ";
 
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
         return Err("valgrind is missing: install the package of that name".into());
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = ["build", "--quiet", "--release", "--locked", "-p", PACKAGE];
+    let build = ["build", "--quiet", "--profile", "dist", "--locked", "-p", PACKAGE];
     // Incremental builds are cut into other pieces, and inline other things.
     let mut cargo = Command::new(cargo);
     cargo.current_dir(root()).args(build).env("CARGO_INCREMENTAL", "0");
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
 /// Every case by itself, in its order: instructions per event.
 fn count_all() -> Result<Vec<(String, f64)>, Error> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let binary = target.join("release").join(PACKAGE);
+    let binary = target.join("dist").join(PACKAGE);
     let names = output(&mut Command::new(&binary))?;
     let names = String::from_utf8(names.stdout)?;
     names.lines().map(|name| Ok((name.to_owned(), count(&binary, name)?))).collect()

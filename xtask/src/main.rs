@@ -28,7 +28,7 @@ usage: cargo xtask COMMAND
                        --with-stdin stops it at the end of standard input as well
   test [ARGUMENTS]     bring up a Kafka, run all tests with it, stop it; ARGUMENTS go to `cargo test`
   bench [--events N] [--rounds N] [--flink [--flink-rounds N]] [--json]
-                       bring up a Kafka and measure the release build beside the same work written by
+                       bring up a Kafka and measure the profile `dist` beside the same work written by
                        hand, and on Apache Flink (fetched by maven) if asked to; a run of the default size
                        writes docs/benchmarks.md and .svg
   bench latency [--alerts N] [--rates N,...] [--json]
