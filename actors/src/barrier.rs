@@ -11,7 +11,10 @@ use std::{
 
 use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tidegate_core::Epoch;
+use tidegate_core::{
+    Epoch,
+    epoch::pace::{Pace, When},
+};
 use tidegate_log::{Health, Log};
 
 use crate::{
@@ -19,14 +22,6 @@ use crate::{
     events::{Events, PipelineEvent},
     messages::{BarrierMsg, Cut, PartitionMsg},
 };
-
-/// Cuts for alerts are at least a tenth of the interval apart, so that a storm of them does not turn the whole time
-/// into commits.
-const EARLY_CUTS_PER_INTERVAL: u32 = 10;
-/// A generation cuts early until its second commit: the first may hold nothing but the owner's name. And no longer
-/// than this: with nothing to read there is nothing to hurry for.
-const EARLY_COMMITS: u32 = 2;
-const EARLY_FOR: Duration = Duration::from_secs(1);
 
 pub(crate) struct Barrier;
 
@@ -42,17 +37,12 @@ pub(crate) struct BarrierArgs {
 pub(crate) struct BarrierState {
     args: BarrierArgs,
     partitions: Vec<ActorRef<PartitionMsg>>,
-    /// When the next cut is due if no alert asks for one.
-    due: Instant,
-    last_cut: Instant,
-    /// The tick that is under way.
-    armed: Option<Instant>,
-    /// A cut is under way.
-    open: Option<Cut>,
-    wanted: bool,
+    pace: Pace,
     began: Instant,
-    commits: u32,
-    draining: bool,
+    /// The tick that is under way.
+    armed: Option<Duration>,
+    /// The cut that is under way.
+    open: Option<Cut>,
 }
 
 impl Actor for Barrier {
@@ -65,18 +55,14 @@ impl Actor for Barrier {
         _myself: ActorRef<BarrierMsg>,
         args: BarrierArgs,
     ) -> Result<BarrierState, ActorProcessingErr> {
-        let now = Instant::now();
+        let pace = Pace::new(args.interval);
         Ok(BarrierState {
             args,
             partitions: Vec::new(),
-            due: now,
-            last_cut: now,
+            pace,
+            began: Instant::now(),
             armed: None,
             open: None,
-            wanted: false,
-            began: now,
-            commits: 0,
-            draining: false,
         })
     }
 
@@ -90,21 +76,20 @@ impl Actor for Barrier {
         match message {
             BarrierMsg::Start(partitions) => state.partitions = partitions,
             BarrierMsg::Tick => state.armed = None,
-            BarrierMsg::CutSoon => state.wanted = true,
-            // While a cut is under way it may be all that is needed; the reader asks again.
-            BarrierMsg::CutNow if state.open.is_none() => state.due = Instant::now(),
-            BarrierMsg::CutNow => {}
-            BarrierMsg::Drain => state.draining = true,
+            BarrierMsg::CutSoon => state.pace.hurry(),
+            BarrierMsg::CutNow => state.pace.budget_used(state.now()),
+            BarrierMsg::Drain => state.pace.drain(),
             BarrierMsg::Finished { epoch, committed } => state.finished(epoch, committed)?,
         }
-        state.cut_if_due(&myself, Instant::now())
+        state.cut_if_due(&myself);
+        Ok(())
     }
 }
 
 impl BarrierState {
     fn finished(&mut self, epoch: Epoch, committed: bool) -> Result<(), ActorProcessingErr> {
         if let Some(cut) = self.open.take_if(|cut| cut.epoch == epoch) {
-            self.commits += u32::from(committed);
+            self.pace.finished(committed);
             self.args.events.cast(PipelineEvent::Progress { epoch, committed })?;
             if cut.drain {
                 self.args.events.cast(PipelineEvent::Drained)?;
@@ -113,39 +98,38 @@ impl BarrierState {
         Ok(())
     }
 
-    fn cut_if_due(&mut self, myself: &ActorRef<BarrierMsg>, now: Instant) -> Result<(), ActorProcessingErr> {
-        if self.open.is_some() || self.partitions.is_empty() {
-            return Ok(());
-        }
-        let starting = self.commits < EARLY_COMMITS && now - self.began < EARLY_FOR;
-        let due = match (self.draining, self.wanted || starting) {
-            (true, _) => now,
-            (false, true) => self.due.min(self.last_cut + self.args.interval / EARLY_CUTS_PER_INTERVAL),
-            (false, false) => self.due,
-        };
-        if due <= now {
-            return self.cut(now);
-        }
-        if self.armed.is_none_or(|armed| due < armed) {
-            self.armed = Some(due);
-            myself.send_after(due - now, || BarrierMsg::Tick);
-        }
-        Ok(())
+    fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 
-    fn cut(&mut self, now: Instant) -> Result<(), ActorProcessingErr> {
+    fn cut_if_due(&mut self, myself: &ActorRef<BarrierMsg>) {
+        if self.partitions.is_empty() {
+            return;
+        }
+        let now = self.now();
+        match self.pace.when(now) {
+            When::Now => self.cut(now),
+            When::At(due) if self.armed.is_none_or(|armed| due < armed) => {
+                self.armed = Some(due);
+                myself.send_after(due - now, || BarrierMsg::Tick);
+            }
+            When::At(_) | When::Later => {}
+        }
+    }
+
+    fn cut(&mut self, now: Duration) {
         let cut = Cut {
             epoch: self.args.epoch,
-            at: now,
+            at: Instant::now(),
             elapsed_ms: self.args.clock.elapsed_ms(),
             log_is_up: self.args.log.health() == Health::Up,
-            drain: self.draining,
+            drain: self.pace.is_draining(),
         };
         self.args.epoch = cut.epoch.next();
-        (self.last_cut, self.due, self.wanted, self.open) = (now, now + self.args.interval, false, Some(cut));
+        self.pace.cut(now);
+        self.open = Some(cut);
         for partition in &self.partitions {
             let _ = partition.cast(PartitionMsg::Cut(cut));
         }
-        Ok(())
     }
 }

@@ -17,7 +17,11 @@ use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::{
     Epoch, Generation, NextOffset, PartitionId,
-    epoch::{EpochMark, TopicIds},
+    epoch::{
+        EpochMark, TopicIds,
+        align::{Alignment, Turn},
+        due::{Work, is_due},
+    },
 };
 use tidegate_log::{CommitPhases, InputProgress, OutputBatch, Span, Topic, TopicsFacts};
 use tidegate_state::{OWNER_KEY, OwnerRecord, PROGRESS_KEY, ProgressRecord, encode_owner, encode_progress};
@@ -39,8 +43,6 @@ use crate::{
 
 /// A commit that is not back by then never will be: the writer hangs in a call that knows no time limit.
 const WATCHDOG: Duration = COMMIT_DEADLINE.saturating_add(Duration::from_secs(5));
-/// Committed offsets expire when nothing is committed for a week; an idle daemon commits this often.
-const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Dead letters of an epoch that are shown to whoever looks, at most.
 const SAMPLES_PER_EPOCH: usize = 8;
@@ -67,6 +69,7 @@ pub(crate) struct CommitterArgs {
 
 pub(crate) struct CommitterState {
     args: CommitterArgs,
+    alignment: Alignment<Sealed>,
     open: OpenEpoch,
     /// Output of the next epoch.
     early: VecDeque<Output>,
@@ -105,11 +108,13 @@ impl Actor for Committer {
         args: CommitterArgs,
     ) -> Result<CommitterState, ActorProcessingErr> {
         let partitions = args.topics[Topic::Raw as usize].partitions as usize;
+        let alignment = Alignment::new(args.epoch, partitions);
         let open = OpenEpoch::new(args.epoch, partitions);
         let position = |position: &AtomicI64| NextOffset(position.load(Ordering::Relaxed));
         let committed_to = args.ledger.positions.iter().map(position).collect();
         Ok(CommitterState {
             args,
+            alignment,
             open,
             early: VecDeque::new(),
             committing: None,
@@ -133,17 +138,25 @@ impl Actor for Committer {
                     tracing::info!(generation = %state.args.ledger.generation, "output flows");
                 }
                 let output = Output { partition, output, tally, bytes, trace };
-                if epoch == state.open.epoch {
-                    state.take_output(output);
-                } else {
-                    state.early.push_back(output);
+                match state.alignment.turn(epoch, partition)? {
+                    Turn::Now => state.take_output(output),
+                    Turn::Early => state.early.push_back(output),
                 }
             }
             CommitterMsg::Sealed(sealed) => {
-                state.take_seal(sealed);
+                if state.alignment.seal(sealed.cut.epoch, sealed.partition, sealed)? {
+                    state.open.all_sealed_at = Some(Instant::now());
+                }
                 state.commit_if_complete(&myself);
             }
             CommitterMsg::Delta(delta) => {
+                let (of, open) = (delta.epoch, state.alignment.epoch());
+                if of != open {
+                    return Err(format!(
+                        "a window actor's part of epoch {of} came while epoch {open} is open"
+                    )
+                    .into());
+                }
                 state.open.deltas.push(*delta);
                 state.commit_if_complete(&myself);
             }
@@ -181,43 +194,24 @@ impl CommitterState {
         }
     }
 
-    fn take_seal(&mut self, sealed: Sealed) {
-        let slot = &mut self.open.sealed[sealed.partition.0 as usize];
-        if slot.replace(sealed).is_none() {
-            self.open.seals += 1;
-        }
-        if self.open.seals == self.open.sealed.len() {
-            self.open.all_sealed_at = Some(Instant::now());
-        }
-    }
-
     fn commit_if_complete(&mut self, myself: &ActorRef<CommitterMsg>) {
-        let open = &self.open;
-        if open.seals < open.sealed.len() || open.deltas.len() < self.args.window_actors {
+        if self.open.deltas.len() < self.args.window_actors {
             return;
         }
-        let next = OpenEpoch::new(open.epoch.next(), open.sealed.len());
-        let epoch = std::mem::replace(&mut self.open, next);
+        let Some(seals) = self.alignment.open_next() else { return };
+        let next = OpenEpoch::new(self.alignment.epoch(), seals.len());
+        let epoch = OpenEpoch { seals, ..std::mem::replace(&mut self.open, next) };
         let announce = std::mem::take(&mut self.args.announce);
-        let is_due = announce || self.has_moved(&epoch) || self.last_commit.elapsed() >= KEEP_ALIVE;
-        if epoch.is_empty() && !is_due {
-            self.skip(&epoch);
-        } else {
+        let ends: Vec<_> = epoch.seals.iter().map(|sealed| sealed.next).collect();
+        let work = Work { announces: announce, has_records: epoch.has_records(), ends: &ends };
+        if is_due(work, &self.committed_to, self.last_commit.elapsed()) {
             self.commit(myself, epoch, announce);
+        } else {
+            self.skip(&epoch);
         }
         for output in std::mem::take(&mut self.early) {
             self.take_output(output);
         }
-    }
-
-    /// Positions moved on without a record: past control records, or past what was rolled back in the input. Left
-    /// uncommitted, they would be a lag for ever in the eyes of Kafka's own tools.
-    fn has_moved(&self, epoch: &OpenEpoch) -> bool {
-        epoch.seals().any(|sealed| {
-            self.committed_to
-                .get(sealed.partition.0 as usize)
-                .is_some_and(|committed| sealed.next > *committed)
-        })
     }
 
     /// Nothing came in and nothing goes out: the epoch needs no commit.
@@ -227,7 +221,7 @@ impl CommitterState {
     }
 
     fn commit(&mut self, myself: &ActorRef<CommitterMsg>, mut epoch: OpenEpoch, announce: bool) {
-        let cut_ago = epoch.seals().map(|sealed| sealed.cut.at.elapsed()).next().unwrap_or_default();
+        let cut_ago = epoch.seals.iter().map(|sealed| sealed.cut.at.elapsed()).next().unwrap_or_default();
         let Generation(generation) = self.args.ledger.generation;
         let span = self.args.traces.epoch(epoch.epoch.0, generation, cut_ago, &epoch.batches);
         let trace = span.parent();
@@ -259,7 +253,7 @@ impl CommitterState {
     /// The offset of every partition, idle ones too, each with the mark that names the epoch.
     fn progress(&self, epoch: &OpenEpoch) -> Vec<InputProgress> {
         let watermark = epoch.watermark();
-        let partitions = epoch.sealed.len() as u32;
+        let partitions = epoch.seals.len() as u32;
         let topics = topic_ids(&self.args.topics);
         let progress = |sealed: &Sealed| InputProgress {
             partition: sealed.partition,
@@ -274,7 +268,7 @@ impl CommitterState {
             }
             .encode(),
         };
-        epoch.seals().map(progress).collect()
+        epoch.seals.iter().map(progress).collect()
     }
 
     fn owner_record(&self, epoch: Epoch) -> OutputBatch {
@@ -290,7 +284,7 @@ impl CommitterState {
         let progress = ProgressRecord {
             epoch: epoch.epoch,
             owner: self.args.owner,
-            partitions: epoch.seals().map(|sealed| (sealed.next, sealed.highest)).collect(),
+            partitions: epoch.seals.iter().map(|sealed| (sealed.next, sealed.highest)).collect(),
             watermark: epoch.watermark(),
             input,
             state,
@@ -321,7 +315,7 @@ impl CommitterState {
             return;
         };
         self.last_commit = Instant::now();
-        self.committed_to = committed.seals().map(|sealed| sealed.next).collect();
+        self.committed_to = committed.seals.iter().map(|sealed| sealed.next).collect();
         self.args.credits.give_back(committed.bytes);
         // Before the barrier's word, upon which the supervisor looks at it.
         self.args.ledger.report_progress(&committed);

@@ -72,7 +72,7 @@ impl Ledger {
 
     /// Shows how far the input is processed.
     pub(crate) fn report_progress(&self, epoch: &OpenEpoch) {
-        for sealed in epoch.seals() {
+        for sealed in &epoch.seals {
             self.positions[sealed.partition.0 as usize].store(sealed.next.0, Ordering::Relaxed);
         }
         if let Some(watermark) = epoch.watermark() {
@@ -151,7 +151,7 @@ impl Ledger {
             watermark: sealed.mark.watermark,
             idle: sealed.mark.idle,
         };
-        self.journal.set_partitions(epoch.seals().map(entry).collect());
+        self.journal.set_partitions(epoch.seals.iter().map(entry).collect());
     }
 
     fn note_samples(&self, epoch: &mut OpenEpoch) {
@@ -191,7 +191,7 @@ pub(crate) type Phases = [(CheckpointPhase, Duration); 5];
 /// to come to it, is part of the flush.
 fn phases_of(epoch: &OpenEpoch, begun: Instant, phases: &CommitPhases) -> Phases {
     let sealed_at = epoch.all_sealed_at.unwrap_or(begun);
-    let cut_at = epoch.seals().map(|sealed| sealed.cut.at).next().unwrap_or(sealed_at);
+    let cut_at = epoch.seals.iter().map(|sealed| sealed.cut.at).next().unwrap_or(sealed_at);
     [
         (CheckpointPhase::Cut, sealed_at - cut_at),
         (CheckpointPhase::Align, begun - sealed_at),

@@ -103,6 +103,7 @@ pub(crate) struct Report {
 
 /// What a window actor adds to an epoch.
 pub(crate) struct Delta {
+    pub(crate) epoch: Epoch,
     /// Rendered alerts.
     pub(crate) alerts: Arc<OutputBatch>,
     /// Changelog records; the store takes the same.

@@ -13,8 +13,8 @@ use crate::{
 /// What has come of the open epoch.
 pub(crate) struct OpenEpoch {
     pub(crate) epoch: Epoch,
-    pub(crate) sealed: Vec<Option<Sealed>>,
-    pub(crate) seals: usize,
+    /// By partition, once all have come.
+    pub(crate) seals: Vec<Sealed>,
     pub(crate) all_sealed_at: Option<Instant>,
     pub(crate) deltas: Vec<Delta>,
     /// Per input partition.
@@ -30,8 +30,7 @@ impl OpenEpoch {
     pub(crate) fn new(epoch: Epoch, partitions: usize) -> Self {
         Self {
             epoch,
-            sealed: vec![None; partitions],
-            seals: 0,
+            seals: Vec::new(),
             all_sealed_at: None,
             deltas: Vec::new(),
             tallies: vec![Tally::default(); partitions],
@@ -42,13 +41,9 @@ impl OpenEpoch {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        let idle = |delta: &Delta| delta.alerts.records.is_empty() && delta.changes.records.is_empty();
-        self.outputs == 0 && self.deltas.iter().all(idle)
-    }
-
-    pub(crate) fn seals(&self) -> impl Iterator<Item = &Sealed> {
-        self.sealed.iter().flatten()
+    pub(crate) fn has_records(&self) -> bool {
+        let has = |delta: &Delta| !delta.alerts.records.is_empty() || !delta.changes.records.is_empty();
+        self.outputs > 0 || self.deltas.iter().any(has)
     }
 
     pub(crate) fn watermark(&self) -> Option<TimestampMs> {

@@ -9,6 +9,7 @@ use fail::fail_point;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tidegate_core::{
     Epoch, PartitionId, alert,
+    epoch::align::{Alignment, OutOfTurn, Turn},
     event::MAX_SERVICE_BYTES,
     partitioner::{key_group, partition_for_key},
     rules::Rule,
@@ -49,7 +50,7 @@ pub(crate) struct WindowArgs {
 
 pub(crate) struct WindowActorState {
     args: WindowArgs,
-    marks: Vec<Option<PartitionMark>>,
+    alignment: Alignment<PartitionMark>,
     /// Events of the next epoch.
     early: VecDeque<(PartitionId, CountedEvents, Parent)>,
     origins: Origins,
@@ -67,8 +68,14 @@ impl Actor for WindowActor {
         _myself: ActorRef<WindowMsg>,
         args: WindowArgs,
     ) -> Result<WindowActorState, ActorProcessingErr> {
-        let marks = vec![None; args.topics[Topic::Raw as usize].partitions as usize];
-        Ok(WindowActorState { args, marks, early: VecDeque::new(), origins: Origins::default(), counted: 0 })
+        let partitions = args.topics[Topic::Raw as usize].partitions as usize;
+        Ok(WindowActorState {
+            alignment: Alignment::new(args.epoch, partitions),
+            args,
+            early: VecDeque::new(),
+            origins: Origins::default(),
+            counted: 0,
+        })
     }
 
     async fn handle(
@@ -80,13 +87,13 @@ impl Actor for WindowActor {
         let started = Instant::now();
         fail_point!("window");
         match message {
-            WindowMsg::Count { epoch, partition, events, trace } if epoch == state.args.epoch => {
-                state.count(partition, &events, &trace);
+            WindowMsg::Count { epoch, partition, events, trace } => {
+                match state.alignment.turn(epoch, partition)? {
+                    Turn::Now => state.count(partition, &events, &trace),
+                    Turn::Early => state.early.push_back((partition, events, trace)),
+                }
             }
-            WindowMsg::Count { partition, events, trace, .. } => {
-                state.early.push_back((partition, events, trace));
-            }
-            WindowMsg::Sealed(sealed) => state.sealed(sealed),
+            WindowMsg::Sealed(sealed) => state.sealed(sealed)?,
             WindowMsg::Report { limit, reply } => {
                 let windows = &state.args.windows;
                 // Who asked may have gone.
@@ -121,17 +128,15 @@ impl WindowActorState {
         }
     }
 
-    fn sealed(&mut self, sealed: Sealed) {
-        self.marks[sealed.partition.0 as usize] = Some(sealed.mark);
-        let Some(marks) = self.marks.iter().copied().collect::<Option<Vec<_>>>() else { return };
-        self.marks.fill(None);
+    fn sealed(&mut self, sealed: Sealed) -> Result<(), OutOfTurn> {
+        self.alignment.seal(sealed.cut.epoch, sealed.partition, sealed.mark)?;
+        let epoch = self.alignment.epoch();
+        let Some(marks) = self.alignment.open_next() else { return Ok(()) };
         let watermark = self.args.watermark.advance(&marks, sealed.cut.elapsed_ms);
         let delta = self.args.windows.seal(watermark);
-        let epoch = self.args.epoch;
         let delta = Box::new(self.render(epoch, delta));
         let _ = self.args.committer.cast(CommitterMsg::Delta(delta));
 
-        self.args.epoch = epoch.next();
         if let Some(watermark) = self.args.watermark.value() {
             let (rules, lateness_ms) = (&self.args.rules, self.args.allowed_lateness_ms);
             self.origins.forget(watermark, |rule| rules[rule].window_ms.saturating_add(lateness_ms));
@@ -139,6 +144,7 @@ impl WindowActorState {
         for (partition, events, trace) in std::mem::take(&mut self.early) {
             self.count(partition, &events, &trace);
         }
+        Ok(())
     }
 
     fn render(&self, epoch: Epoch, delta: EpochDelta) -> Delta {
@@ -179,6 +185,7 @@ impl WindowActorState {
             });
         }
         Delta {
+            epoch,
             alerts: Arc::new(alerts),
             changes: self.changelog(epoch, &delta.changes),
             raised,

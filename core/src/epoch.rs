@@ -1,4 +1,9 @@
-//! What is kept with every committed offset: which epoch it belongs to, and how far event time had come.
+//! The epoch: when it is cut, where its data comes together, whether it is committed, and what is kept with every
+//! committed offset: which epoch it belongs to, and how far event time had come.
+
+pub mod align;
+pub mod due;
+pub mod pace;
 
 use std::fmt::Write as _;
 
