@@ -82,6 +82,20 @@ impl Roster {
     }
 }
 
+/// What people know an actor as.
+pub(crate) fn actor_kind(part: Part) -> ActorKind {
+    match part {
+        Part::Reader => ActorKind::Reader,
+        Part::Partition => ActorKind::Partition,
+        Part::Filter => ActorKind::Filter,
+        Part::Enrich => ActorKind::Enrich,
+        Part::Window => ActorKind::Window,
+        Part::Committer => ActorKind::Committer,
+        Part::Barrier => ActorKind::Barrier,
+        Part::Store => ActorKind::Store,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,19 +121,5 @@ mod tests {
             ]
         );
         assert_eq!(views[2].last_failure, Some((TimestampMs(8), "again".to_owned())));
-    }
-}
-
-/// What people know an actor as.
-pub(crate) fn actor_kind(part: Part) -> ActorKind {
-    match part {
-        Part::Reader => ActorKind::Reader,
-        Part::Partition => ActorKind::Partition,
-        Part::Filter => ActorKind::Filter,
-        Part::Enrich => ActorKind::Enrich,
-        Part::Window => ActorKind::Window,
-        Part::Committer => ActorKind::Committer,
-        Part::Barrier => ActorKind::Barrier,
-        Part::Store => ActorKind::Store,
     }
 }

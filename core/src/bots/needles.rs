@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 /// Looks for many needles at once, without regard to case (Aho and Corasick, 1975, with all failures worked out
-/// beforehand: one step a byte, whatever it looks for).
+/// beforehand: one step a byte, whatever it looks for). The crate `aho-corasick` takes half as many instructions again
+/// for the short texts that user agents are.
 #[derive(Debug, Clone)]
 pub(super) struct Needles {
     /// By the byte: its column. Those of no needle share the first.
