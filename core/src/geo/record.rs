@@ -132,13 +132,12 @@ impl<'a> Flat<'a> {
     fn place(self) -> Place<'a> {
         let code = |value: &Value<'a>| value.text().filter(|text| is_code(text));
         let pair = self.loc.text().and_then(|text| text.split_once(','));
-        let of_names = |names: [&Value<'_>; 3]| names.into_iter().find_map(Value::degrees);
+        let of_names = |names: &[&Value<'_>]| names.iter().find_map(|value| value.degrees());
         Place {
             country: code(&self.country_code).or_else(|| code(&self.country)),
             city: self.city.text(),
-            lat: of_names([&self.latitude, &self.lat, &Value::Nothing])
-                .or_else(|| pair.and_then(|pair| degrees(pair.0))),
-            lon: of_names([&self.longitude, &self.lng, &self.lon])
+            lat: of_names(&[&self.latitude, &self.lat]).or_else(|| pair.and_then(|pair| degrees(pair.0))),
+            lon: of_names(&[&self.longitude, &self.lng, &self.lon])
                 .or_else(|| pair.and_then(|pair| degrees(pair.1))),
         }
     }

@@ -144,11 +144,7 @@ fn is_sentence(text: &str) -> bool {
 }
 
 fn names_errors(text: &str) -> bool {
-    text.contains("[`")
-        || text.contains('`')
-        || text.starts_with("If ")
-        || text.starts_with("None ")
-        || text.contains(" if ")
+    text.contains('`') || text.starts_with("If ") || text.starts_with("None ") || text.contains(" if ")
 }
 
 fn shortened(text: &str) -> String {
@@ -161,11 +157,10 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use super::{super::lines_and_words, *};
 
     fn found(text: &str) -> Vec<(usize, String)> {
-        let found = check(&Tree::of(&[("src/a.rs", text)])).unwrap();
-        found.into_iter().map(|finding| (finding.line, finding.what)).collect()
+        lines_and_words(check(&Tree::of(&[("src/a.rs", text)])).unwrap())
     }
 
     #[test]

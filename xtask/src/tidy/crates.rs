@@ -116,10 +116,10 @@ fn names(text: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use super::{super::lines_and_words, *};
 
     fn found(files: &[(&str, &str)]) -> Vec<(usize, String)> {
-        check(&Tree::of(files)).unwrap().into_iter().map(|finding| (finding.line, finding.what)).collect()
+        lines_and_words(check(&Tree::of(files)).unwrap())
     }
 
     #[test]

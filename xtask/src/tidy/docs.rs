@@ -55,7 +55,7 @@ fn exists(tree: &Tree, folder: &str, target: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::lines_and_words, *};
 
     #[test]
     fn a_document_that_names_a_file_which_is_not_there_is_told() {
@@ -67,8 +67,7 @@ mod tests {
             ("docs/c.md", "`tidegate run x.md` [above](#top)"),
             ("core/src/b.rs", ""),
         ];
-        let found: Vec<_> =
-            check(&Tree::of(&files)).into_iter().map(|finding| (finding.line, finding.what)).collect();
+        let found = lines_and_words(check(&Tree::of(&files)));
         assert_eq!(found, [(2, "there is no g.md".to_owned()), (2, "there is no gone.rs".to_owned())]);
     }
 }

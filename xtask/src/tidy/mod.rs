@@ -59,3 +59,9 @@ fn check(tree: &Tree) -> Result<Vec<Finding>, Error> {
     found.sort();
     Ok(found)
 }
+
+/// Line and words of what was found, for tests.
+#[cfg(test)]
+fn lines_and_words(found: Vec<Finding>) -> Vec<(usize, String)> {
+    found.into_iter().map(|finding| (finding.line, finding.what)).collect()
+}

@@ -73,11 +73,10 @@ impl<'ast> Visit<'ast> for Functions<'_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use super::{super::lines_and_words, *};
 
     fn found(text: &str) -> Vec<(usize, String)> {
-        let found = check(&Tree::of(&[("src/a.rs", text)])).unwrap();
-        found.into_iter().map(|finding| (finding.line, finding.what)).collect()
+        lines_and_words(check(&Tree::of(&[("src/a.rs", text)])).unwrap())
     }
 
     #[test]
