@@ -11,10 +11,11 @@ use std::{
 };
 
 use axum::Router;
-use tidegate_actors::{CommittedAlert, Ending, GeoSource, Parts, PipelineHandle};
+use tidegate_actors::{CommittedAlert, GeoSource};
 use tidegate_config::Settings;
 use tidegate_log::{Health, Log, LogError};
 use tidegate_state::StateDir;
+use tidegate_supervision::{Ending, Parts, PipelineHandle};
 use tidegate_telemetry::{Journal, Metrics, Otlp, Status, logs};
 use tokio::{
     net::TcpListener,
@@ -188,7 +189,7 @@ impl Daemon {
             until_end,
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), until_end, "starting");
-        let pipeline = tidegate_actors::start(parts).await.map_err(Failure::failed)?;
+        let pipeline = tidegate_supervision::start(parts).await.map_err(Failure::failed)?;
         state.show(pipeline.view());
         if let Some(otlp) = &otlp {
             tracing::info!(collector = otlp.target(), "telemetry is exported");

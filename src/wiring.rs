@@ -6,7 +6,7 @@ use tidegate_actors::PipelineSettings;
 use tidegate_config::{LogFormat, LogKind, Settings, Start, Topic};
 use tidegate_core::{
     bots::{self, BotFilter, Pattern},
-    event::{EventParser, Reason},
+    event::EventParser,
     recovery::StartAt,
 };
 use tidegate_log::{
@@ -153,7 +153,6 @@ pub(crate) fn labels(settings: &Settings) -> Labels {
         partitions: raw.partitions,
         topics: outputs.map(|topic| topic.name.clone()).to_vec(),
         rules: settings.rules.iter().map(|rule| rule.name.clone()).collect(),
-        reasons: Reason::ALL.map(Reason::as_str).to_vec(),
     }
 }
 
@@ -183,7 +182,6 @@ pub(crate) fn facts(settings: &Settings, config: String) -> Facts {
         outputs: outputs.map(|topic| topic.name.clone()).to_vec(),
         partitions: raw.partitions,
         rules: settings.rules.len(),
-        reasons: Reason::ALL.map(Reason::as_str).to_vec(),
         checkpoint_interval: settings.checkpoint_interval,
         config,
     }

@@ -13,10 +13,8 @@ use support::{
     site::Site,
     wait,
 };
-use tidegate_core::{
-    geo::GeoDatabase,
-    mmdb_writer::{Value, write_bare_database},
-};
+use tidegate_core::geo::GeoDatabase;
+use tidegate_traffic::mmdb_writer::{Value, write_bare_database};
 
 const BUILD_TIME: &str = "tidegate_geo_database_build_timestamp_seconds";
 

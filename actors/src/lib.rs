@@ -1,52 +1,59 @@
-//! The actors of the pipeline, one file each, and the wiring of one generation.
+//! The actors of the pipeline: mailboxes around what `core` decides.
 //!
 //! ```text
+//! intake          work                          windows        commit                control
 //! reader ──▶ partition ×P ──▶ filter pool ──▶ enrich pool ──┐
 //! (thread)      ▲ │                                         │
 //!               └─┼─────────────────────────────────────────┘
-//!                 ├──▶ window ×W ──▶ committer ──▶ writer (thread)
-//!                 └────────────────▶ committer ──▶ store
-//! barrier ──▶ partition ×P           committer ──▶ barrier
+//!                 ├──▶ window ×W ──▶ committer ──▶ writer (thread) ──▶ store
+//!                 └────────────────▶ committer ──▶ barrier
+//! barrier ──▶ partition ×P
 //! ```
-//! What travels is in `messages.rs` and `job.rs`; who lives how long is in `generation.rs` and `supervisor.rs`.
+//! Each folder is a wing of that picture, and an actor's messages are beside it. What a part reports upwards is a
+//! [`PipelineEvent`]; who starts, watches and ends the parts is the crate `supervision`.
+//!
+//! Actors of a generation know only each other, so a message of an older generation has no way to a newer
+//! actor. Threads outlive generations; what they are told carries the generation. A message to an actor that is gone is
+//! dropped: the supervisor hears of the one that died, and a sender that died of it too would only hide which one that
+//! was.
 
-mod barrier;
-mod clock;
-mod clock_sample;
-mod committer;
-mod credits;
-mod enrich;
+mod commit;
+mod control;
 mod events;
-mod filter;
-mod generation;
-mod geo_source;
-mod handover;
-mod job;
-mod ledger;
-mod messages;
-mod open_epoch;
-mod output;
-mod partition;
-mod parts;
-mod pipeline;
-mod pool;
-mod reader;
-mod recovery;
-mod roster;
-mod samples;
+mod intake;
+mod positions;
 mod settings;
-mod slots;
-mod store;
-mod supervisor;
-mod tally;
 mod traced;
-mod until_end;
-mod window;
-mod writer;
+mod windows;
+mod work;
 
-pub use clock::Clock;
-pub use geo_source::GeoSource;
-pub use parts::{CommittedAlert, Ending, Parts};
-pub use pipeline::{OpenWindows, PipelineHandle, PipelineView, start};
-pub use roster::{ActorState, ActorView};
+pub use commit::{
+    committer::{Committer, CommitterArgs, CommitterMsg},
+    epoch::Delta,
+    keeper::Keeper,
+    ledger::{CommittedAlert, Ledger},
+    store::{StoreHandle, StoreMsg, StoreTools, spawn_store},
+    writer::{Committed, Offsets, WriterHandle},
+};
+pub use control::barrier::{Barrier, BarrierArgs, BarrierMsg};
+pub use events::{Events, PipelineEvent};
+pub use intake::{
+    limit::Ends,
+    partition::{Partition, PartitionArgs, PartitionMsg},
+    reader::{ReaderHandle, Route},
+};
+pub use positions::Positions;
 pub use settings::PipelineSettings;
+pub use windows::{
+    grouped::GroupedEvents,
+    render::limit_evidence,
+    window::{Events as WindowEvents, Report, WindowActor, WindowArgs, WindowMsg},
+};
+pub use work::{
+    enrich::{EnrichArgs, EnrichMsg, EnrichWorker},
+    filter::{FilterArgs, FilterMsg, FilterWorker},
+    geo_source::GeoSource,
+    outputs::Outputs,
+    pool::Pool,
+    ticket::{Processed, Returned},
+};

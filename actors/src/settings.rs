@@ -22,7 +22,7 @@ pub struct PipelineSettings {
     pub max_future_ms: i64,
     /// How long after a window's end events still count.
     pub allowed_lateness_ms: i64,
-    /// Counted events that an alert shows.
+    /// GroupedEvent events that an alert shows.
     pub alert_evidence: usize,
     /// Filter workers.
     pub filter_workers: usize,

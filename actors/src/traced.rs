@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use tidegate_core::{TimestampMs, alert::Alert};
+use tidegate_core::{RuleId, TimestampMs, alert::Alert};
 use tidegate_log::{HEADER_LENGTHS_BYTES, Headers, RecordBatch};
 use tidegate_telemetry::{MAX_LINKS, Parent, Place, ProducerHeaders, Span, TraceContext, Traces};
 
@@ -88,7 +88,7 @@ impl<'a> EventTraces<'a> {
 ///
 /// It is forgotten with the generation: what is committed does not depend on it.
 #[derive(Debug, Default)]
-pub(crate) struct Origins(HashMap<(usize, Arc<str>), Traced>);
+pub(crate) struct Origins(HashMap<(RuleId, Arc<str>), Traced>);
 
 /// Times of events and their producers' spans, oldest first.
 type Traced = VecDeque<(TimestampMs, TraceContext)>;
@@ -97,7 +97,7 @@ impl Origins {
     /// An event was counted. When too many services are remembered, a new one is not.
     pub(crate) fn counted(
         &mut self,
-        rule: usize,
+        rule: RuleId,
         service: &str,
         timestamp: TimestampMs,
         context: TraceContext,
@@ -129,7 +129,7 @@ impl Origins {
     }
 
     /// Forgets events that are in no open window, given the watermark and how long windows are of each rule.
-    pub(crate) fn forget(&mut self, watermark: TimestampMs, open_ms: impl Fn(usize) -> i64) {
+    pub(crate) fn forget(&mut self, watermark: TimestampMs, open_ms: impl Fn(RuleId) -> i64) {
         self.0.retain(|(rule, _), events| {
             let since = watermark.0.saturating_sub(open_ms(*rule));
             events.retain(|(at, _)| at.0 >= since);
@@ -140,7 +140,7 @@ impl Origins {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_core::alert::Phase;
+    use tidegate_core::alert::AlertPhase;
     use tidegate_log::push_header;
 
     use super::*;
@@ -173,12 +173,12 @@ mod tests {
     fn an_alert_is_given_the_events_of_its_window_only_and_old_ones_are_forgotten() {
         let mut origins = Origins::default();
         for at in [5, 15, 25] {
-            origins.counted(0, "checkout", TimestampMs(at), context());
+            origins.counted(RuleId(0), "checkout", TimestampMs(at), context());
         }
-        origins.counted(1, "checkout", TimestampMs(15), context());
+        origins.counted(RuleId(1), "checkout", TimestampMs(15), context());
         let alert = Alert {
-            rule: 0,
-            phase: Phase::Crossed,
+            rule: RuleId(0),
+            phase: AlertPhase::Crossed,
             service: "checkout".into(),
             window_start: TimestampMs(10),
             window_end: TimestampMs(30),
@@ -200,7 +200,7 @@ mod tests {
         let mut origins = Origins::default();
         for service in 0..2 * ORIGINS {
             for _ in 0..2 * MAX_LINKS {
-                origins.counted(0, &service.to_string(), TimestampMs(0), context());
+                origins.counted(RuleId(0), &service.to_string(), TimestampMs(0), context());
             }
         }
         assert_eq!(origins.0.len(), ORIGINS);

@@ -3,21 +3,21 @@
 use std::{io::Write as _, sync::Arc};
 
 use crate::{
-    PartitionId, TimestampMs,
+    PartitionId, RuleId, TimestampMs,
     rules::{Piece, Placeholder, Rule, pieces},
     window::Evidence,
 };
 
 /// When an alert is raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
+pub enum AlertPhase {
     /// At the event that passed the threshold.
     Crossed,
     /// When the window closed above the threshold; the count is final.
     Closed,
 }
 
-impl Phase {
+impl AlertPhase {
     /// Both phases.
     pub const ALL: [Self; 2] = [Self::Crossed, Self::Closed];
 
@@ -35,9 +35,9 @@ impl Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
     /// Index of the rule.
-    pub rule: usize,
+    pub rule: RuleId,
     /// When it was raised.
-    pub phase: Phase,
+    pub phase: AlertPhase,
     /// The service whose events were counted.
     pub service: Arc<str>,
     /// First millisecond of the window.
@@ -190,8 +190,8 @@ mod tests {
 
     fn alert(service: &str) -> Alert {
         Alert {
-            rule: 0,
-            phase: Phase::Closed,
+            rule: RuleId(0),
+            phase: AlertPhase::Closed,
             service: service.into(),
             window_start: TimestampMs(1_760_000_040_000),
             window_end: TimestampMs(1_760_000_100_000),

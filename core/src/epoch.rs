@@ -1,13 +1,27 @@
-//! The epoch: when it is cut, where its data comes together, whether it is committed, and what is kept with every
-//! committed offset: which epoch it belongs to, and how far event time had come.
+//! The epoch, as each who takes part in it sees it: [when it is cut](pace), [a partition](partition) and
+//! [the order of its data](sequence), [where the partitions' data come together](align), [a share of the
+//! windows](share), [the commit](commit), [the writer](writing), [the way to the local store](gather), and [the budget
+//! of bytes](credits). And what is kept with every committed offset, the [mark](EpochMark): which epoch it belongs to,
+//! and how far event time had come.
 
 pub mod align;
-pub mod due;
+pub mod barrier;
+pub mod commit;
+pub mod credits;
+mod due;
+pub mod gather;
 pub mod pace;
+pub mod partition;
+pub mod sequence;
+pub mod share;
+pub mod writing;
 
 use std::fmt::Write as _;
 
-use crate::{Epoch, TimestampMs, TopicId};
+use crate::{
+    Epoch, TimestampMs, TopicId,
+    record::{Topic, TopicsFacts},
+};
 
 /// Begins every mark, followed by the version of the format.
 const PREFIX: &str = "tidegate/";
@@ -54,6 +68,12 @@ pub enum Replaced {
 }
 
 impl TopicIds {
+    /// Of the topics as they are.
+    #[must_use]
+    pub fn of(topics: &TopicsFacts) -> Self {
+        Self { input: topics[Topic::Raw as usize].id, state: topics[Topic::State as usize].id }
+    }
+
     /// The first topic that is another one now; an id that is not known says nothing.
     #[must_use]
     pub fn replaced(self, now: Self) -> Option<Replaced> {

@@ -1,5 +1,6 @@
 //! What Tidegate reads of an event, and why it may refuse one.
 
+pub mod classify;
 mod cursor;
 mod parse;
 mod scan;

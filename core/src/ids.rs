@@ -37,6 +37,10 @@ impl Generation {
     }
 }
 
+/// A rule: its place in the configuration, as long as this process lives. What outlives it names rules by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(pub usize);
+
 /// The id that Kafka gives a topic when it is created: one that was deleted and created anew has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u128);

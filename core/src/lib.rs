@@ -1,8 +1,8 @@
 //! The decisions of Tidegate, free of I/O, clocks, threads and actors.
 //!
 //! Everything here takes facts and returns decisions or bytes, so that every rule of processing can be
-//! tested without a broker. The one exception is [`window::OpenWindows`], a counter that several windows
-//! actors share.
+//! tested without a broker. Two counters are shared by several actors: [`window::OpenWindows`] and
+//! [`epoch::credits::Credits`].
 
 pub mod alert;
 pub mod bots;
@@ -14,16 +14,19 @@ pub mod event;
 pub mod geo;
 mod ids;
 pub mod leftover;
-pub mod mmdb_writer;
+pub mod output;
 pub mod partitioner;
+pub mod record;
 pub mod recovery;
 pub mod refused;
 pub mod rules;
 pub mod splice;
+pub mod supervision;
+pub mod tally;
+pub mod time;
 pub mod topic_check;
 pub mod topic_limits;
 pub mod watch;
-pub mod watermark;
 pub mod window;
 
-pub use ids::{Epoch, Generation, NextOffset, PartitionId, TimestampMs, TopicId};
+pub use ids::{Epoch, Generation, NextOffset, PartitionId, RuleId, TimestampMs, TopicId};

@@ -4,18 +4,32 @@
 //! epoch. The local store is a cache of the window state as of some epoch, and can always be made anew from
 //! the changelog. What cannot be explained is refused: a person has to look before anything is lost or
 //! processed twice.
+//!
+//! The decision takes two steps, since the changelog takes time to read and is seldom needed: [`decide`] asks for it,
+//! [`Undecided::decide`] is told what is in it.
+
+mod refusal;
+
+use std::time::Duration;
+
+pub use refusal::Refusal;
 
 use crate::{
     Epoch, NextOffset, PartitionId, TimestampMs,
     epoch::{EpochMark, MarkError, Replaced, TopicIds},
 };
 
-/// Offsets of an input partition that can be read.
+/// Kafka's cleaner may remove deletions of a compacted topic after a day (`delete.retention.ms`). A store that was last
+/// written to longer ago than this is not caught up but filled anew: it could miss that a window was closed, and
+/// close it again.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Offsets of a partition that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OffsetRange {
     /// The first offset still there.
     pub begin: NextOffset,
-    /// One past the last.
+    /// One past the last: the high watermark.
     pub end: NextOffset,
 }
 
@@ -35,60 +49,95 @@ pub enum StoreFacts {
     Missing,
     /// It cannot be trusted, for this reason.
     Damaged(String),
-    /// It holds the window state of this epoch.
+    /// It holds the window state of an epoch.
     At {
-        /// The last epoch applied to it.
+        /// Every change up to this epoch is in it.
         epoch: Epoch,
+        /// Changes of epochs up to this one may be in it, if the process ended while it applied them.
+        reaches: Epoch,
+        /// How long ago it was written to.
+        age: Duration,
     },
 }
 
 /// What the changelog is found to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChangelogFacts {
-    /// The highest epoch that a committed record names; `None` if it has no records.
-    pub highest_epoch: Option<Epoch>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangelogFacts {
+    /// It was read.
+    Read {
+        /// The highest epoch that a committed record names; `None` if it has no records.
+        highest_epoch: Option<Epoch>,
+    },
+    /// It ends before the store's position in this partition.
+    Shorter {
+        /// Partition of the state topic.
+        partition: PartitionId,
+    },
+    /// A record cannot be read.
+    Unreadable {
+        /// Partition of the state topic.
+        partition: PartitionId,
+        /// Offset of the record.
+        offset: i64,
+        /// Why.
+        cause: String,
+    },
 }
 
-/// All that the decision needs to know; the lists have one element for each input partition.
+/// All that the decision needs to know at first; the lists have one element for each input partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The committed offset and its metadata, if there is one. Read after fencing.
     pub committed: Vec<Option<(NextOffset, String)>>,
-    /// What can be read.
-    pub ranges: Vec<OffsetRange>,
+    /// What can be read; `None` if nobody asked, since the writer was kept: what it committed is in the log.
+    pub ranges: Option<Vec<OffsetRange>>,
     /// Where to begin when nothing is committed.
     pub start: StartAt,
+    /// Where this process began before, if nothing was committed then either: what came since is not to be missed.
+    pub began_at: Option<Vec<NextOffset>>,
+    /// Epochs up to this one were used by this process.
+    pub used: Epoch,
     /// The local store.
     pub store: StoreFacts,
-    /// The changelog, if it has been read; that takes time, and is seldom needed.
-    pub changelog: Option<ChangelogFacts>,
     /// The topics as they are now.
     pub topics: TopicIds,
 }
 
-/// What to do.
+/// What follows from the first facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Read the changelog, then decide again.
-    ReadChangelog,
-    /// Begin at these positions with no state; a damaged store is put aside.
-    Fresh {
-        /// For each input partition the offset to read from.
-        positions: Vec<NextOffset>,
-    },
-    /// Go on after a committed epoch.
-    Resume(Resume),
-    /// Do nothing: a person has to decide.
-    Refuse(Refusal),
+    /// Go on like this.
+    Go(Resume),
+    /// Read the changelog, then decide.
+    ReadChangelog(Undecided),
 }
 
-/// How to go on after a committed epoch.
+/// A decision that waits for the changelog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecided {
+    resume: Resume,
+    /// Changes of epochs up to this one may be in the store.
+    reaches: Epoch,
+    /// All partitions, if none has an offset.
+    missing: Vec<PartitionId>,
+}
+
+/// From where the changelog is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// From the positions that the local store includes, on top of what it has.
+    Store,
+    /// From its beginning.
+    Begin,
+}
+
+/// How to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
-    /// The last committed epoch.
-    pub epoch: Epoch,
-    /// Nonce of the process that committed it.
-    pub owner: u64,
+    /// The last committed epoch; `None` if nothing is committed, so that there is no state either.
+    pub epoch: Option<Epoch>,
+    /// The first epoch to cut: beyond all that were ever used.
+    pub first: Epoch,
     /// For each input partition the offset to read from.
     pub positions: Vec<NextOffset>,
     /// For each input partition the highest timestamp of its events.
@@ -106,116 +155,10 @@ pub enum StoreAction {
     Use,
     /// It is behind: apply what the changelog has beyond it.
     CatchUp,
-    /// Make a new one from the changelog.
+    /// Fill it from the whole changelog.
     Rebuild {
         /// The present one is put aside first.
         put_aside: bool,
-    },
-}
-
-/// What a person can do when the offsets and the state do not belong together.
-const WAYS_OUT: &str = "restore the group's committed offsets, or start anew: \
-    delete the group's offsets, the state topic and the state directory";
-
-/// Why the daemon does not start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Offsets are missing although an epoch was committed.
-    #[error("no offset is committed for {}, although epoch {epoch} was; `tidegate offsets restore` puts back \
-         what the state topic says, or {WAYS_OUT}", list(.partitions))]
-    OffsetsMissing {
-        /// Input partitions without an offset.
-        partitions: Vec<PartitionId>,
-        /// An epoch that is known to have been committed.
-        epoch: Epoch,
-    },
-    /// A committed offset lies beyond the end of its partition.
-    #[error(
-        "offset {offset} is committed for input partition {partition}, beyond the log's end at {end}; \
-         was the topic created anew? {WAYS_OUT}"
-    )]
-    OffsetBeyondEnd {
-        /// Input partition.
-        partition: PartitionId,
-        /// The committed offset.
-        offset: NextOffset,
-        /// The log's end.
-        end: NextOffset,
-    },
-    /// Records between the committed offset and the beginning of the log are gone.
-    #[error(
-        "offset {offset} is committed for input partition {partition}, before the log's beginning at {begin}: \
-         the records between expired unread; to go on without them start anew: \
-         delete the group's offsets, the state topic and the state directory"
-    )]
-    OffsetBeforeBegin {
-        /// Input partition.
-        partition: PartitionId,
-        /// The committed offset.
-        offset: NextOffset,
-        /// The log's beginning.
-        begin: NextOffset,
-    },
-    /// The partitions' offsets were not committed together.
-    #[error(
-        "the offset of input partition {partition} was not committed with the others' epoch {epoch}: {found}; {WAYS_OUT}"
-    )]
-    EpochsDisagree {
-        /// The first input partition that disagrees.
-        partition: PartitionId,
-        /// Epoch of the others.
-        epoch: Epoch,
-        /// What its metadata says.
-        found: String,
-    },
-    /// Metadata of an offset cannot be read.
-    #[error(
-        "the metadata of input partition {partition}'s committed offset cannot be read: {cause}; \
-         run the version of tidegate that wrote it, or {WAYS_OUT}"
-    )]
-    MetadataUnreadable {
-        /// Input partition.
-        partition: PartitionId,
-        /// Why.
-        cause: MarkError,
-    },
-    /// The input topic has fewer partitions than before.
-    #[error("the input topic has {now} partitions, but had {before}: it was created anew; {WAYS_OUT}")]
-    PartitionsRemoved {
-        /// Partitions in the last commit.
-        before: u32,
-        /// Partitions now.
-        now: u32,
-    },
-    /// A topic was deleted and created anew since the last commit.
-    #[error(
-        "the {topic} topic was deleted and created anew since epoch {epoch} was committed: offsets that were committed \
-         are of the former one; restore it, or start anew: delete the group's offsets, the state topic and the state \
-         directory"
-    )]
-    TopicReplaced {
-        /// Which topic.
-        topic: &'static str,
-        /// The last committed epoch.
-        epoch: Epoch,
-    },
-    /// The changelog is empty, although every process writes to it with its first commit.
-    #[error(
-        "epoch {epoch} is committed, but the state topic is empty and there is no local copy at that epoch: \
-         the open windows are lost; restore the state topic, or start anew: \
-         delete the group's offsets and the state directory"
-    )]
-    StateMissing {
-        /// The committed epoch.
-        epoch: Epoch,
-    },
-    /// The state knows an epoch that the committed offsets do not.
-    #[error("the window state is of epoch {state}, but {}; {WAYS_OUT}", committed_epoch(.committed))]
-    StateAhead {
-        /// Epoch of the committed offsets; `None` if they name none.
-        committed: Option<Epoch>,
-        /// Epoch of the state.
-        state: Epoch,
     },
 }
 
@@ -225,25 +168,26 @@ pub enum Refusal {
 /// |---|---|---|---|
 /// | none | at an epoch | | refuse |
 /// | none, or without marks | no epoch | not read | read it |
-/// | none | no epoch | empty | begin where [`Facts::start`] says |
+/// | none | no epoch | empty | begin where [`Facts::start`] says, or this process began before |
 /// | without marks | no epoch | empty | begin at them |
 /// | without marks | an epoch in either | | refuse |
-/// | all of epoch E | at E | not read, or up to E | resume with the store as it is |
-/// | all of epoch E | not at E | not read | read it |
-/// | all of epoch E | not at E | empty | refuse |
-/// | all of epoch E | not at E | up to E | resume; the store catches up, or is rebuilt |
+/// | all of epoch E | at E, and free of later epochs | not read | resume with the store as it is |
+/// | all of epoch E | other | not read | read it |
+/// | all of epoch E | other | empty | refuse |
+/// | all of epoch E | before E, of the last hours | up to E | resume; the store catches up |
+/// | all of epoch E | other | up to E | resume; the store is filled anew |
 /// | all of epoch E | | beyond E | refuse |
 /// | any other mixture, or not in the log's range | | | refuse |
 /// | of a topic that was created anew since | | | refuse |
 ///
 /// A partition without an offset begins at its beginning, if it is new: its number is not below the marks'
 /// count, or there are no marks.
-#[must_use]
-pub fn decide(facts: &Facts) -> Decision {
-    decided(facts).unwrap_or_else(Decision::Refuse)
-}
-
-fn decided(facts: &Facts) -> Result<Decision, Refusal> {
+///
+/// A store that turns out to be unreadable is a new fact: decide again with [`StoreFacts::Damaged`].
+///
+/// # Errors
+/// [`Refusal`]: nothing is to be done before a person has decided.
+pub fn decide(facts: &Facts) -> Result<Decision, Refusal> {
     let marks = decode_marks(&facts.committed)?;
     let last = last_commit(&facts.committed, &marks)?;
     if let Some(EpochMark { epoch, topics, .. }) = last
@@ -255,11 +199,79 @@ fn decided(facts: &Facts) -> Result<Decision, Refusal> {
         };
         return Err(Refusal::TopicReplaced { topic, epoch });
     }
-    let positions = positions(facts)?;
-    match last {
-        Some(last) => resume(facts, last, &marks, positions),
-        None => begin(facts, positions),
+    let resume = Resume {
+        epoch: last.map(|last| last.epoch),
+        first: last.map_or(Epoch::default(), |last| last.epoch).max(facts.used),
+        positions: positions(facts)?,
+        highest: marks.iter().map(|mark| mark.and_then(|mark| mark.highest)).collect(),
+        watermark: last.and_then(|last| last.watermark),
+        store: store_action(&facts.store, last),
+    };
+    let reaches = match facts.store {
+        StoreFacts::At { reaches, .. } => Some(reaches),
+        StoreFacts::Missing | StoreFacts::Damaged(_) => None,
+    };
+    let is_fresh = facts.committed.iter().all(Option::is_none);
+    let missing = (0..facts.committed.len()).filter(|_| is_fresh).map(partition).collect();
+    if let (None, Some(reaches)) = (last, reaches) {
+        return Err(state_without_marks(missing, reaches));
     }
+    if resume.store == StoreAction::Use {
+        return Ok(Decision::Go(Resume { first: resume.first.next(), ..resume }));
+    }
+    Ok(Decision::ReadChangelog(Undecided { resume, reaches: reaches.unwrap_or_default(), missing }))
+}
+
+impl Undecided {
+    /// From where to read.
+    #[must_use]
+    pub fn from(&self) -> ReadFrom {
+        if self.resume.store == StoreAction::CatchUp { ReadFrom::Store } else { ReadFrom::Begin }
+    }
+
+    /// Decides, now that the changelog is read.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing is to be done before a person has decided.
+    pub fn decide(self, changelog: ChangelogFacts) -> Result<Resume, Refusal> {
+        let Self { resume, reaches, missing } = self;
+        let state = match changelog {
+            ChangelogFacts::Read { highest_epoch } => highest_epoch,
+            ChangelogFacts::Shorter { partition } => return Err(Refusal::ChangelogShorter { partition }),
+            ChangelogFacts::Unreadable { partition, offset, cause } => {
+                return Err(Refusal::ChangelogUnreadable { partition, offset, cause });
+            }
+        };
+        match (resume.epoch, state) {
+            (None, Some(state)) => Err(state_without_marks(missing, state)),
+            (Some(epoch), None) => Err(Refusal::StateMissing { epoch }),
+            (Some(epoch), Some(state)) if state > epoch => {
+                Err(Refusal::StateAhead { committed: Some(epoch), state })
+            }
+            _ => Ok(Resume { first: resume.first.max(reaches).next(), ..resume }),
+        }
+    }
+}
+
+/// How the store is brought to the last committed epoch.
+fn store_action(store: &StoreFacts, last: Option<EpochMark>) -> StoreAction {
+    let committed = last.map_or(Epoch::default(), |last| last.epoch);
+    match store {
+        StoreFacts::Missing => StoreAction::Rebuild { put_aside: false },
+        StoreFacts::Damaged(_) => StoreAction::Rebuild { put_aside: true },
+        StoreFacts::At { reaches, .. } if *reaches > committed => StoreAction::Rebuild { put_aside: true },
+        StoreFacts::At { epoch, .. } if *epoch == committed => StoreAction::Use,
+        StoreFacts::At { age, .. } if *age > CATCH_UP_WITHIN => StoreAction::Rebuild { put_aside: false },
+        StoreFacts::At { .. } => StoreAction::CatchUp,
+    }
+}
+
+/// There is state of an epoch that no offset names. `missing`: all partitions, if none has an offset.
+fn state_without_marks(missing: Vec<PartitionId>, state: Epoch) -> Refusal {
+    if missing.is_empty() {
+        return Refusal::StateAhead { committed: None, state };
+    }
+    Refusal::OffsetsMissing { partitions: missing, epoch: state }
 }
 
 type Committed = Option<(NextOffset, String)>;
@@ -303,85 +315,40 @@ fn last_commit(committed: &[Committed], marks: &[Option<EpochMark>]) -> Result<O
 
 /// Where each partition is read from, if all of that is in the log.
 fn positions(facts: &Facts) -> Result<Vec<NextOffset>, Refusal> {
-    let Facts { committed, ranges, start, .. } = facts;
+    let Facts { committed, ranges, start, began_at, .. } = facts;
+    let Some(ranges) = ranges else { return Ok(positions_of_kept(committed, began_at.as_deref())) };
     if ranges.len() < committed.len() {
         return Err(Refusal::PartitionsRemoved { before: committed.len() as u32, now: ranges.len() as u32 });
     }
-    let from_end = *start == StartAt::Latest && committed.iter().all(Option::is_none);
-    let position =
-        |(index, (committed, &OffsetRange { begin, end })): (usize, (&Committed, &OffsetRange))| {
-            let partition = partition(index);
-            match *committed {
-                None => Ok(if from_end { end } else { begin }),
-                Some((offset, _)) if offset > end => Err(Refusal::OffsetBeyondEnd { partition, offset, end }),
-                Some((offset, _)) if offset < begin => {
-                    Err(Refusal::OffsetBeforeBegin { partition, offset, begin })
-                }
-                Some((offset, _)) => Ok(offset),
+    let is_fresh = committed.iter().all(Option::is_none);
+    if let Some(began_at) = began_at.as_ref().filter(|began_at| is_fresh && began_at.len() == committed.len())
+    {
+        return Ok(began_at.clone());
+    }
+    let from_end = is_fresh && *start == StartAt::Latest;
+    let position = |(index, (committed, range)): (usize, (&Committed, &OffsetRange))| {
+        let (partition, OffsetRange { begin, end }) = (partition(index), *range);
+        match *committed {
+            None => Ok(if from_end { end } else { begin }),
+            Some((offset, _)) if offset > end => Err(Refusal::OffsetBeyondEnd { partition, offset, end }),
+            Some((offset, _)) if offset < begin => {
+                Err(Refusal::OffsetBeforeBegin { partition, offset, begin })
             }
-        };
+            Some((offset, _)) => Ok(offset),
+        }
+    };
     committed.iter().zip(ranges).enumerate().map(position).collect()
 }
 
-/// Begins at offsets that name no epoch, if nothing else does.
-fn begin(facts: &Facts, positions: Vec<NextOffset>) -> Result<Decision, Refusal> {
-    let store_epoch = match facts.store {
-        StoreFacts::At { epoch } => Some(epoch),
-        StoreFacts::Missing | StoreFacts::Damaged(_) => None,
+/// Where each partition of a writer that was kept is read from: behind its last commit, or from where it began.
+fn positions_of_kept(committed: &[Committed], began_at: Option<&[NextOffset]>) -> Vec<NextOffset> {
+    let began = |index| began_at.and_then(|began_at| began_at.get(index)).copied().unwrap_or_default();
+    let position = |(index, committed): (usize, &Committed)| {
+        committed.as_ref().map_or_else(|| began(index), |(next, _)| *next)
     };
-    let known = store_epoch.max(facts.changelog.and_then(|changelog| changelog.highest_epoch));
-    match known {
-        Some(epoch) if facts.committed.iter().all(Option::is_none) => {
-            let partitions = (0..facts.committed.len()).map(partition).collect();
-            Err(Refusal::OffsetsMissing { partitions, epoch })
-        }
-        Some(state) => Err(Refusal::StateAhead { committed: None, state }),
-        None if facts.changelog.is_none() => Ok(Decision::ReadChangelog),
-        None => Ok(Decision::Fresh { positions }),
-    }
-}
-
-/// Goes on after `last`, which wrote the offsets.
-fn resume(
-    facts: &Facts,
-    last: EpochMark,
-    marks: &[Option<EpochMark>],
-    positions: Vec<NextOffset>,
-) -> Result<Decision, Refusal> {
-    let EpochMark { epoch, owner, watermark, .. } = last;
-    if let Some(state) = facts.changelog.and_then(|changelog| changelog.highest_epoch)
-        && state > epoch
-    {
-        return Err(Refusal::StateAhead { committed: Some(epoch), state });
-    }
-    let store = match &facts.store {
-        StoreFacts::At { epoch: at } if *at == epoch => StoreAction::Use,
-        StoreFacts::At { epoch: at } if *at < epoch => StoreAction::CatchUp,
-        StoreFacts::Missing => StoreAction::Rebuild { put_aside: false },
-        StoreFacts::At { .. } | StoreFacts::Damaged(_) => StoreAction::Rebuild { put_aside: true },
-    };
-    if store != StoreAction::Use {
-        match facts.changelog {
-            None => return Ok(Decision::ReadChangelog),
-            Some(ChangelogFacts { highest_epoch: None }) => return Err(Refusal::StateMissing { epoch }),
-            Some(_) => {}
-        }
-    }
-    let highest = marks.iter().map(|mark| mark.and_then(|mark| mark.highest)).collect();
-    Ok(Decision::Resume(Resume { epoch, owner, positions, highest, watermark, store }))
+    committed.iter().enumerate().map(position).collect()
 }
 
 fn partition(index: usize) -> PartitionId {
     PartitionId(index as u32)
-}
-
-fn list(partitions: &[PartitionId]) -> String {
-    let numbers: Vec<_> = partitions.iter().map(PartitionId::to_string).collect();
-    format!("input partition{} {}", if numbers.len() == 1 { "" } else { "s" }, numbers.join(", "))
-}
-
-fn committed_epoch(committed: &Option<Epoch>) -> String {
-    committed.map_or("the committed offsets name no epoch".to_owned(), |epoch| {
-        format!("the committed offsets are of epoch {epoch}")
-    })
 }

@@ -7,10 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use tidegate_core::{
-    geo::{GeoCache, GeoDatabase, GeoError, NULL_FRAGMENT},
-    mmdb_writer::{City, Value, write_bare_database, write_city_database},
-};
+use tidegate_core::geo::{GeoCache, GeoDatabase, GeoError, NULL_FRAGMENT};
+use tidegate_traffic::mmdb_writer::{City, Value, write_bare_database, write_city_database};
 
 fn network(cidr: &str) -> City {
     let (network, prefix_len) = cidr.split_once('/').unwrap();

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use tidegate_core::{
     Epoch, NextOffset, PartitionId, TimestampMs, TopicId,
     epoch::{EpochMark, TopicIds},
     recovery::{
-        ChangelogFacts, Decision, Facts, OffsetRange, Refusal, Resume, StartAt, StoreAction, StoreFacts,
-        decide,
+        ChangelogFacts, Decision, Facts, OffsetRange, ReadFrom, Refusal, Resume, StartAt, StoreAction,
+        StoreFacts, decide,
     },
 };
 
@@ -34,8 +36,15 @@ struct Case {
     committed: [Committed; 3],
     before: u32,
     store: StoreFacts,
-    changelog: Option<Option<u64>>,
+    /// The highest epoch in the changelog, if it is asked for.
+    changelog: Option<u64>,
     start: StartAt,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn at(epoch: u64, reaches: u64, age: Duration) -> StoreFacts {
+    StoreFacts::At { epoch: Epoch(epoch), reaches: Epoch(reaches), age }
 }
 
 fn mark(metadata: Metadata, before: u32, highest: i64) -> String {
@@ -63,11 +72,25 @@ impl Case {
         });
         Facts {
             committed: committed.collect(),
-            ranges: vec![OffsetRange { begin: BEGIN, end: END }; 3],
+            ranges: Some(vec![OffsetRange { begin: BEGIN, end: END }; 3]),
             start: self.start,
+            began_at: None,
+            used: Epoch(3),
             store: self.store.clone(),
-            changelog: self.changelog.map(|highest| ChangelogFacts { highest_epoch: highest.map(Epoch) }),
             topics: TOPICS,
+        }
+    }
+
+    /// The whole decision, and from where the changelog was read for it.
+    fn decide(&self) -> (Result<Resume, Refusal>, Option<ReadFrom>) {
+        match decide(&self.facts()) {
+            Ok(Decision::Go(resume)) => (Ok(resume), None),
+            Ok(Decision::ReadChangelog(undecided)) => {
+                let highest_epoch = self.changelog.map(Epoch);
+                let from = undecided.from();
+                (undecided.decide(ChangelogFacts::Read { highest_epoch }), Some(from))
+            }
+            Err(refusal) => (Err(refusal), None),
         }
     }
 
@@ -116,19 +139,26 @@ impl Case {
         self.committed.iter().flatten().any(|(offset, _)| *offset < BEGIN.0)
     }
 
-    fn store_epoch(&self) -> Option<u64> {
-        if let StoreFacts::At { epoch } = self.store { Some(epoch.0) } else { None }
+    fn store(&self) -> Option<(u64, u64, Duration)> {
+        match self.store {
+            StoreFacts::At { epoch, reaches, age } => Some((epoch.0, reaches.0, age)),
+            StoreFacts::Missing | StoreFacts::Damaged(_) => None,
+        }
+    }
+
+    fn store_is_usable(&self) -> bool {
+        self.epoch().is_some_and(|epoch| self.store().is_some_and(|(at, to, _)| (at, to) == (epoch, epoch)))
     }
 
     /// The highest epoch that the state is known to have.
     fn state_epoch(&self) -> Option<u64> {
-        self.store_epoch().max(self.changelog.flatten())
+        self.store().map(|(_, reaches, _)| reaches).max(self.changelog)
     }
 
     /// The changelog is ahead of the marks, or the marks are missing and there is state.
     fn state_ahead(&self) -> bool {
         match self.epoch() {
-            Some(epoch) => self.changelog.flatten() > Some(epoch),
+            Some(epoch) => !self.store_is_usable() && self.changelog > Some(epoch),
             None => !self.has_marks() && !self.nothing_committed() && self.state_epoch().is_some(),
         }
     }
@@ -155,11 +185,7 @@ impl Case {
 
     /// An epoch is committed, but the changelog has nothing and the store is not there either.
     fn state_missing(&self) -> bool {
-        self.epoch().is_some() && self.changelog == Some(None) && self.store_epoch() != self.epoch()
-    }
-
-    fn needs_changelog(&self) -> bool {
-        self.changelog.is_none() && (self.epoch().is_none() || self.store_epoch() != self.epoch())
+        self.epoch().is_some() && self.changelog.is_none() && !self.store_is_usable()
     }
 
     fn positions(&self) -> Vec<NextOffset> {
@@ -171,21 +197,28 @@ impl Case {
             .collect()
     }
 
-    fn resume(&self, epoch: u64) -> Resume {
+    fn resume(&self) -> Resume {
+        let epoch = self.epoch();
         let store = match self.store {
-            StoreFacts::Missing => StoreAction::Rebuild { put_aside: false },
             StoreFacts::Damaged(_) => StoreAction::Rebuild { put_aside: true },
-            StoreFacts::At { epoch: at } if at.0 > epoch => StoreAction::Rebuild { put_aside: true },
-            StoreFacts::At { epoch: at } if at.0 < epoch => StoreAction::CatchUp,
-            StoreFacts::At { .. } => StoreAction::Use,
+            StoreFacts::Missing => StoreAction::Rebuild { put_aside: false },
+            StoreFacts::At { .. } if self.store_is_usable() => StoreAction::Use,
+            StoreFacts::At { reaches, .. } if Some(reaches.0) > epoch => {
+                StoreAction::Rebuild { put_aside: true }
+            }
+            StoreFacts::At { age, .. } if age > 6 * HOUR => StoreAction::Rebuild { put_aside: false },
+            StoreFacts::At { .. } => StoreAction::CatchUp,
         };
-        let highest = |(index, committed): (usize, &Committed)| committed.map(|_| TimestampMs(index as i64));
+        let highest = |(index, committed): (usize, &Committed)| {
+            committed.filter(|_| epoch.is_some()).map(|_| TimestampMs(index as i64))
+        };
+        let known = self.store().map(|(_, reaches, _)| reaches).max(epoch).max(Some(3));
         Resume {
-            epoch: Epoch(epoch),
-            owner: if self.committed[0].unwrap().1 == Metadata::OtherOwner { 2 } else { 1 },
+            epoch: epoch.map(Epoch),
+            first: Epoch(known.unwrap() + 1),
             positions: self.positions(),
             highest: self.committed.iter().enumerate().map(highest).collect(),
-            watermark: WATERMARK,
+            watermark: epoch.and(WATERMARK),
             store,
         }
     }
@@ -214,31 +247,33 @@ impl Case {
             Refusal::PartitionsRemoved { before, now } => {
                 self.removed() && (*before, *now) == (self.before, 3)
             }
-            // All cases are of the same topics.
-            Refusal::TopicReplaced { .. } => false,
+            // All cases are of the same topics, and of a changelog that can be read.
+            Refusal::TopicReplaced { .. }
+            | Refusal::ChangelogShorter { .. }
+            | Refusal::ChangelogUnreadable { .. } => false,
             Refusal::StateMissing { epoch } => self.state_missing() && self.epoch() == Some(epoch.0),
             Refusal::StateAhead { committed, state } => {
-                let known = [self.store_epoch(), self.changelog.flatten()];
+                let known = [self.store().map(|(_, reaches, _)| reaches), self.changelog];
                 self.state_ahead() && *committed == self.epoch().map(Epoch) && known.contains(&Some(state.0))
             }
         }
     }
 
     fn check(&self) {
-        let decision = decide(&self.facts());
-        match &decision {
-            Decision::Refuse(refusal) => {
-                assert!(self.must_be_refused() && self.justifies(refusal), "{self:?}: {refusal}");
+        let (decided, read_from) = self.decide();
+        match decided {
+            Err(refusal) => {
+                assert!(self.must_be_refused() && self.justifies(&refusal), "{self:?}: {refusal}");
             }
-            _ if self.must_be_refused() => panic!("{self:?} is not refused: {decision:?}"),
-            Decision::ReadChangelog => assert!(self.needs_changelog(), "{self:?}"),
-            _ if self.needs_changelog() => panic!("{self:?} is decided without the changelog: {decision:?}"),
-            Decision::Fresh { positions } => {
-                assert!(self.epoch().is_none() && *positions == self.positions(), "{self:?}: {decision:?}");
-            }
-            Decision::Resume(resume) => {
-                let expected = self.epoch().map(|epoch| self.resume(epoch));
-                assert_eq!(Some(resume), expected.as_ref(), "{self:?}");
+            Ok(resume) => {
+                assert!(!self.must_be_refused(), "{self:?} is not refused: {resume:?}");
+                assert_eq!(resume, self.resume(), "{self:?}");
+                let from = match resume.store {
+                    StoreAction::Use => None,
+                    StoreAction::CatchUp => Some(ReadFrom::Store),
+                    StoreAction::Rebuild { .. } => Some(ReadFrom::Begin),
+                };
+                assert_eq!(read_from, from, "{self:?}");
             }
         }
     }
@@ -259,8 +294,10 @@ fn all_committed() -> Vec<Committed> {
 fn every_combination_of_facts_is_decided_as_the_rules_say() {
     let committed = all_committed();
     let mut stores = vec![StoreFacts::Missing, StoreFacts::Damaged("torn".into())];
-    stores.extend([4, 5, 6, 7].map(|epoch| StoreFacts::At { epoch: Epoch(epoch) }));
-    let changelogs = [None, Some(None), Some(Some(4)), Some(Some(5)), Some(Some(6)), Some(Some(7))];
+    stores.extend([4, 5, 6, 7].map(|epoch| at(epoch, epoch, HOUR)));
+    // Half applied, and not written to for long.
+    stores.extend([at(4, 5, HOUR), at(4, 7, HOUR), at(5, 6, HOUR), at(4, 4, 7 * HOUR), at(5, 5, 7 * HOUR)]);
+    let changelogs = [None, Some(4), Some(5), Some(6), Some(7)];
     for &first in &committed {
         for &second in &committed {
             for &third in &committed {
@@ -288,17 +325,14 @@ fn a_refusal_says_what_is_wrong_and_what_a_person_can_do() {
         changelog: None,
         start: StartAt::Latest,
     };
-    let words = |case: &Case| match decide(&case.facts()) {
-        Decision::Refuse(refusal) => refusal.to_string(),
-        other => panic!("{other:?}"),
-    };
+    let words = |case: &Case| case.decide().0.unwrap_err().to_string();
     assert_eq!(
         words(&case),
         "no offset is committed for input partitions 1, 2, although epoch 5 was; `tidegate offsets restore` puts back \
          what the state topic says, or restore the group's committed offsets, or start anew: delete the group's offsets, the state topic and the state directory",
     );
     case.committed = [Some((150, Metadata::Foreign)); 3];
-    case.changelog = Some(Some(7));
+    case.changelog = Some(7);
     assert!(
         words(&case).starts_with("the window state is of epoch 7, but the committed offsets name no epoch; ")
     );
@@ -313,21 +347,85 @@ fn a_refusal_says_what_is_wrong_and_what_a_person_can_do() {
     );
 }
 
-#[test]
-fn a_topic_that_was_created_anew_is_refused_and_one_whose_id_is_not_known_is_not() {
-    let case = Case {
+fn committed_at_5() -> Case {
+    Case {
         committed: [Some((150, Metadata::Epoch(5))); 3],
         before: 3,
-        store: StoreFacts::At { epoch: Epoch(5) },
+        store: at(5, 5, HOUR),
         changelog: None,
         start: StartAt::Latest,
-    };
-    let with = |topics| decide(&Facts { topics, ..case.facts() });
+    }
+}
+
+#[test]
+fn a_topic_that_was_created_anew_is_refused_and_one_whose_id_is_not_known_is_not() {
+    let with = |topics| decide(&Facts { topics, ..committed_at_5().facts() });
     let other = Some(TopicId(9));
     for (topic, topics) in
         [("input", TopicIds { input: other, ..TOPICS }), ("state", TopicIds { state: other, ..TOPICS })]
     {
-        assert_eq!(with(topics), Decision::Refuse(Refusal::TopicReplaced { topic, epoch: Epoch(5) }));
+        assert_eq!(with(topics), Err(Refusal::TopicReplaced { topic, epoch: Epoch(5) }));
     }
-    assert!(matches!(with(TopicIds::default()), Decision::Resume(_)));
+    assert!(matches!(with(TopicIds::default()), Ok(Decision::Go(_))));
+}
+
+#[test]
+fn a_store_that_turns_out_to_be_unreadable_is_put_aside_and_filled_from_the_changelog() {
+    let mut case = committed_at_5();
+    assert_eq!(case.decide().0.unwrap().store, StoreAction::Use);
+    (case.store, case.changelog) = (StoreFacts::Damaged("torn".into()), Some(5));
+    let (resume, from) = case.decide();
+    assert_eq!(resume.unwrap().store, StoreAction::Rebuild { put_aside: true });
+    assert_eq!(from, Some(ReadFrom::Begin));
+}
+
+#[test]
+fn a_process_that_never_committed_begins_again_where_it_began() {
+    let began_at = Some(vec![NextOffset(120); 3]);
+    let nothing = Case { committed: [None; 3], store: StoreFacts::Missing, ..committed_at_5() };
+    for ranges in [nothing.facts().ranges, None] {
+        let facts = Facts { began_at: began_at.clone(), ranges, ..nothing.facts() };
+        let Ok(Decision::ReadChangelog(undecided)) = decide(&facts) else { panic!("it has to be read") };
+        let resume = undecided.decide(ChangelogFacts::Read { highest_epoch: None }).unwrap();
+        assert_eq!((resume.epoch, Some(resume.positions)), (None, began_at.clone()));
+    }
+    // Another one has committed meanwhile, or the input has grown: what the log says counts.
+    let facts = Facts { began_at: Some(vec![NextOffset(120); 2]), ..nothing.facts() };
+    let Ok(Decision::ReadChangelog(undecided)) = decide(&facts) else { panic!("it has to be read") };
+    let resume = undecided.decide(ChangelogFacts::Read { highest_epoch: None }).unwrap();
+    assert_eq!(resume.positions, [END; 3]);
+}
+
+#[test]
+fn a_writer_that_was_kept_goes_on_behind_its_last_commit_without_asking_for_the_log_s_ends() {
+    let facts = Facts { ranges: None, ..committed_at_5().facts() };
+    let Ok(Decision::Go(resume)) = decide(&facts) else { panic!("the store is usable") };
+    assert_eq!((resume.positions, resume.first), (vec![NextOffset(150); 3], Epoch(6)));
+}
+
+#[test]
+fn an_epoch_that_was_used_is_not_used_again() {
+    let facts = Facts { used: Epoch(9), ..committed_at_5().facts() };
+    let Ok(Decision::Go(resume)) = decide(&facts) else { panic!("the store is usable") };
+    assert_eq!(resume.first, Epoch(10));
+}
+
+#[test]
+fn a_changelog_that_is_shorter_than_it_was_or_cannot_be_read_is_refused() {
+    let case = Case { store: at(4, 4, HOUR), ..committed_at_5() };
+    let refused = |changelog| {
+        let Ok(Decision::ReadChangelog(undecided)) = decide(&case.facts()) else {
+            panic!("it has to be read")
+        };
+        undecided.decide(changelog).unwrap_err().to_string()
+    };
+    let partition = PartitionId(2);
+    let shorter = refused(ChangelogFacts::Shorter { partition });
+    assert!(shorter.starts_with("partition 2 of the state topic is shorter than it was: "), "{shorter}");
+    let cause = "it is torn".into();
+    let unreadable = refused(ChangelogFacts::Unreadable { partition, offset: 7, cause });
+    assert!(
+        unreadable.starts_with("record 7 in partition 2 of the state topic cannot be read: it is torn; "),
+        "{unreadable}"
+    );
 }

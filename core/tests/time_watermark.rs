@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use tidegate_core::{
     TimestampMs,
-    watermark::{PartitionClock, PartitionMark, PipelineWatermark, is_far_future},
+    time::watermark::{PartitionClock, PartitionMark, PipelineWatermark, is_far_future},
 };
 
 fn active(watermark: i64) -> PartitionMark {

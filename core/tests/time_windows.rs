@@ -9,8 +9,8 @@ use std::{
 
 use proptest::prelude::*;
 use tidegate_core::{
-    PartitionId, TimestampMs,
-    alert::{Alert, Phase},
+    PartitionId, RuleId, TimestampMs,
+    alert::{Alert, AlertPhase},
     rules::Rule,
     window::{CountedEvent, EpochDelta, Evidence, OpenWindows, StateChange, WindowKey, WindowState, Windows},
 };
@@ -114,13 +114,13 @@ impl Model {
     fn alert(
         &self,
         window: &Candidate,
-        phase: Phase,
+        phase: AlertPhase,
         counted: &[&Given],
         appended_at: Option<TimestampMs>,
     ) -> Alert {
         let state = self.state(window.0, counted);
         Alert {
-            rule: window.0,
+            rule: RuleId(window.0),
             phase,
             service: window.1.as_str().into(),
             window_start: TimestampMs(window.2),
@@ -143,12 +143,12 @@ impl Model {
             if rule.emit_crossed && crossing.epoch == epoch {
                 let appended_at = Some(crossing.event().append_time);
                 let so_far = &counted[..=rule.threshold as usize];
-                crossed.push(self.alert(&window, Phase::Crossed, so_far, appended_at));
+                crossed.push(self.alert(&window, AlertPhase::Crossed, so_far, appended_at));
             }
             let closes = !self.is_closed(window.0, window.2, self.watermark_during(epoch))
                 && self.is_closed(window.0, window.2, self.watermarks[epoch]);
             if rule.emit_closed && closes {
-                closed.push(self.alert(&window, Phase::Closed, &counted, None));
+                closed.push(self.alert(&window, AlertPhase::Closed, &counted, None));
             }
         }
         closed.sort_by_key(|alert| (alert.window_end, alert.rule, alert.service.clone()));
@@ -222,7 +222,7 @@ fn run(rules: Arc<[Rule]>, allowed_lateness_ms: i64, evidence: usize, epochs: &[
                 Given { epoch, rule: *rule, service: service.clone(), timestamp, offset }
             });
             let given: Vec<_> = given.collect();
-            asked_for_cut |= windows.count(*rule, &service, given.iter().map(Given::event));
+            asked_for_cut |= windows.count(RuleId(*rule), &service, given.iter().map(Given::event));
             model.given.extend(given);
         }
         let before = model.watermark_during(epoch);
@@ -331,7 +331,7 @@ fn a_late_event_of_a_sliding_window_is_counted_where_it_still_can_be() {
     let mut windows = windows(rule("r", 20, 5, 0), 1, &unlimited());
     windows.seal(at(30));
     // Of the windows from 5, 10, 15 and 20 the first two are closed.
-    windows.count(0, "checkout", events(&[22]));
+    windows.count(RuleId(0), "checkout", events(&[22]));
     let delta = windows.seal(None);
     assert_eq!((delta.late, windows.len()), (vec![2], 2));
 }
@@ -339,10 +339,10 @@ fn a_late_event_of_a_sliding_window_is_counted_where_it_still_can_be() {
 #[test]
 fn a_window_that_opens_and_closes_in_one_epoch_leaves_no_change_but_its_alerts() {
     let mut windows = windows(rule("r", 20, 20, 1), 5, &unlimited());
-    assert!(windows.count(0, "checkout", events(&[1, 2, 3])));
+    assert!(windows.count(RuleId(0), "checkout", events(&[1, 2, 3])));
     let delta = windows.seal(at(20));
     let phases: Vec<_> = delta.alerts.iter().map(|alert| (alert.phase, alert.count)).collect();
-    assert_eq!(phases, [(Phase::Crossed, 2), (Phase::Closed, 3)]);
+    assert_eq!(phases, [(AlertPhase::Crossed, 2), (AlertPhase::Closed, 3)]);
     assert!(delta.changes.is_empty() && windows.is_empty());
 }
 
@@ -350,14 +350,14 @@ fn a_window_that_opens_and_closes_in_one_epoch_leaves_no_change_but_its_alerts()
 fn beyond_the_limit_only_services_with_an_open_window_are_counted() {
     let open = Arc::new(OpenWindows::new(2));
     let mut windows = windows(rule("r", 10, 5, 100), 0, &open);
-    windows.count(0, "checkout", events(&[12]));
+    windows.count(RuleId(0), "checkout", events(&[12]));
     assert_eq!(open.count(), 2);
-    windows.count(0, "checkout", events(&[27]));
-    windows.count(0, "search", events(&[12, 13, 27]));
+    windows.count(RuleId(0), "checkout", events(&[27]));
+    windows.count(RuleId(0), "search", events(&[12, 13, 27]));
     // Once for each event, however many windows it would have been in.
     assert_eq!((windows.seal(at(20)).overflow, open.count()), (3, 2));
     windows.seal(at(30));
-    windows.count(0, "search", events(&[32]));
+    windows.count(RuleId(0), "search", events(&[32]));
     // The window from 30 alone has an end beyond the watermark, as has that from 25.
     assert_eq!((windows.seal(None).overflow, open.count()), (0, 3));
     drop(windows);
@@ -367,7 +367,7 @@ fn beyond_the_limit_only_services_with_an_open_window_are_counted() {
 #[test]
 fn state_that_fits_no_rule_any_more_is_deleted_once() {
     let mut before = windows(rule("r", 20, 10, 100), 0, &unlimited());
-    before.count(0, "checkout", events(&[12]));
+    before.count(RuleId(0), "checkout", events(&[12]));
     let changes = before.seal(None).changes;
     let deletions = |delta: EpochDelta| {
         delta.changes.iter().filter(|change| matches!(change, StateChange::Delete(_))).count()
@@ -382,7 +382,7 @@ fn state_that_fits_no_rule_any_more_is_deleted_once() {
     assert_eq!((given_up, windows.len()), (1, 1));
     // A new window may take the place of one that is given up.
     let (mut windows, _) = restart(&changes, rule("r", 10, 10, 100), 0);
-    windows.count(0, "checkout", events(&[1]));
+    windows.count(RuleId(0), "checkout", events(&[1]));
     let delta = windows.seal(None);
     assert_eq!((delta.changes.len(), deletions(delta)), (2, 1));
 }
@@ -390,17 +390,20 @@ fn state_that_fits_no_rule_any_more_is_deleted_once() {
 #[test]
 fn a_lowered_threshold_crosses_at_the_next_event_and_a_raised_one_does_not_cross_again() {
     let mut before = windows(rule("r", 20, 20, 10), 1, &unlimited());
-    assert!(!before.count(0, "checkout", events(&[1, 2, 3])));
+    assert!(!before.count(RuleId(0), "checkout", events(&[1, 2, 3])));
     let changes = before.seal(None).changes;
     let (mut lowered, _) = restart(&changes, rule("r", 20, 20, 1), 5);
-    assert!(lowered.count(0, "checkout", events(&[4, 5])));
+    assert!(lowered.count(RuleId(0), "checkout", events(&[4, 5])));
     let delta = lowered.seal(None);
     assert_eq!((delta.alerts.len(), delta.alerts[0].count), (1, 4));
     // The second event was not remembered, so the fourth is not evidence of the first ones.
     assert_eq!(delta.alerts[0].evidence.len(), 1);
 
     let (mut raised, _) = restart(&delta.changes, rule("r", 20, 20, 5), 5);
-    assert!(!raised.count(0, "checkout", events(&[6])));
+    assert!(!raised.count(RuleId(0), "checkout", events(&[6])));
     let delta = raised.seal(at(20));
-    assert_eq!((delta.alerts.len(), delta.alerts[0].phase, delta.alerts[0].count), (1, Phase::Closed, 6));
+    assert_eq!(
+        (delta.alerts.len(), delta.alerts[0].phase, delta.alerts[0].count),
+        (1, AlertPhase::Closed, 6)
+    );
 }

@@ -2,36 +2,13 @@
 
 use std::time::Duration;
 
-use tidegate_core::{NextOffset, PartitionId, TimestampMs, TopicId, topic_limits::TopicLimits};
+use tidegate_core::{
+    NextOffset, PartitionId, TimestampMs,
+    record::{OutputBatch, Topic, TopicsFacts},
+    recovery::OffsetRange,
+};
 
-use crate::{LogError, OutputBatch, Topic};
-
-/// One topic as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicFacts {
-    /// Name of the topic.
-    pub name: String,
-    /// Its id, if it has one: a topic that was created anew has another.
-    pub id: Option<TopicId>,
-    /// Number of partitions.
-    pub partitions: u32,
-    /// Largest batch that the topic takes, `max.message.bytes`, or that the client sends, whichever is less.
-    pub max_message_bytes: usize,
-    /// What else it refuses for good.
-    pub limits: TopicLimits,
-}
-
-/// All five topics, indexed by [`Topic`].
-pub type TopicsFacts = [TopicFacts; 5];
-
-/// Offsets that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OffsetRange {
-    /// The first offset still there.
-    pub begin: NextOffset,
-    /// One past the last: the high watermark.
-    pub end: NextOffset,
-}
+use crate::LogError;
 
 /// How the log feels, as seen by its clients; cheap to ask at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +79,7 @@ pub struct ChangelogRecord<'a> {
     pub partition: u32,
     /// Offset of the record.
     pub offset: i64,
-    /// Its timestamp; the broker's clock where the topic takes that, see [`TopicLimits::appends_time`].
+    /// Its timestamp; the broker's clock where the topic takes that, see [`appends_time`](tidegate_core::topic_limits::TopicLimits::appends_time).
     pub timestamp: TimestampMs,
     /// Key.
     pub key: &'a [u8],

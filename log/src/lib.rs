@@ -6,22 +6,22 @@
 //!
 //! All calls block. They belong on threads of their own, never on an async worker.
 
-mod batch;
 mod contract;
 pub mod embedded;
 mod error;
 pub mod kafka;
-mod topic;
 mod topics;
 
-pub use batch::{
-    HEADER_LENGTHS_BYTES, HeaderIter, Headers, Origin, OutputBatch, OutputRecord, RecordBatch, RecordMeta,
-    Span, push_header,
-};
 pub use contract::{
     ChangelogRecord, CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Health, InputProgress, Log,
-    OffsetRange, RecordReader, RecordRef, RecordSink, TopicFacts, TopicsFacts,
+    RecordReader, RecordRef, RecordSink,
 };
 pub use error::{LogError, Refused};
-pub use topic::Topic;
+pub use tidegate_core::{
+    record::{
+        ByteRange, HEADER_LENGTHS_BYTES, HeaderIter, Headers, Origin, OutputBatch, OutputRecord, RecordBatch,
+        RecordMeta, Topic, TopicFacts, TopicsFacts, push_header,
+    },
+    recovery::OffsetRange,
+};
 pub use topics::{Applied, Drift, TopicSpec};

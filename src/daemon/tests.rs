@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
-use tidegate_actors::Clock;
 use tidegate_config::Source;
-use tidegate_core::{NextOffset, alert::Phase};
+use tidegate_core::{NextOffset, alert::AlertPhase};
+use tidegate_host::Clock;
 use tidegate_log::embedded::{EmbeddedStore, NewRecord};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -53,7 +53,7 @@ async fn a_daemon_held_by_its_caller_tells_of_committed_alerts_and_ends_when_it_
     let ended = tokio::spawn(daemon.ended(async move { is_enough.await.unwrap() }));
 
     let alert = timeout(PATIENCE, alerts.recv()).await.unwrap().unwrap();
-    assert_eq!(alert.phase, Phase::Crossed);
+    assert_eq!(alert.phase, AlertPhase::Crossed);
     assert!(alert.appended_at.unwrap() <= alert.committed_at);
     // Visible to everybody by then.
     assert_eq!(written(&store, &settings), std::slice::from_ref(&alert.value));

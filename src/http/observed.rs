@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_actors::{ActorView, Clock, OpenWindows, PipelineView};
-use tidegate_core::PartitionId;
-use tidegate_telemetry::{ActorKind, AlertPhase, Journal, Metrics, Status, process};
+use tidegate_core::{
+    PartitionId, RuleId, alert::AlertPhase, event::Reason, record::Topic, supervision::Part,
+};
+use tidegate_host::Clock;
+use tidegate_supervision::{ActorView, OpenWindows, PipelineView};
+use tidegate_telemetry::{Journal, Metrics, Status, process};
 use tokio::sync::{Mutex, watch};
 
 /// What is the same for all clients in one second: names and data of events.
@@ -30,8 +33,6 @@ pub(crate) struct Facts {
     pub(crate) partitions: u32,
     /// How many rules there are.
     pub(crate) rules: usize,
-    /// Reasons of dead letters.
-    pub(crate) reasons: Vec<&'static str>,
     /// `checkpoint.interval`.
     pub(crate) checkpoint_interval: Duration,
     /// The resolved configuration, without secrets.
@@ -168,7 +169,7 @@ pub(super) struct Sample {
     cpu_seconds: Option<f64>,
     pub(super) counts: Counts,
     /// Per sink.
-    pub(super) written: Vec<u64>,
+    pub(super) written: [u64; Topic::OUTPUTS.len()],
     /// Per input partition.
     pub(super) read: Vec<u64>,
 }
@@ -189,22 +190,22 @@ pub(super) struct Counts {
 impl Sample {
     fn take(state: &Observed) -> Self {
         let Observed { facts, metrics, .. } = state;
-        let rules = || 0..facts.rules;
-        let alerts = |rule| AlertPhase::ALL.iter().map(move |phase| metrics.alerts(rule, *phase).get());
+        let rules = || (0..facts.rules).map(RuleId);
+        let alerts = |rule| AlertPhase::ALL.into_iter().map(move |phase| metrics.alerts(rule, phase).get());
         Self {
             at: Instant::now(),
             cpu_seconds: process::cpu_seconds(),
             counts: Counts {
                 bots: metrics.all_bot_events(),
-                dead_letters: (0..facts.reasons.len()).map(|reason| metrics.dead_letters(reason).get()).sum(),
+                dead_letters: Reason::ALL.into_iter().map(|reason| metrics.dead_letters(reason).get()).sum(),
                 skipped: metrics.skipped_tombstones().get(),
                 late: rules().map(|rule| metrics.late_events(rule).get()).sum(),
                 future: metrics.future_events().get(),
                 overflow: metrics.window_overflow().get(),
                 alerts: rules().flat_map(alerts).sum(),
-                restarts: ActorKind::ALL.iter().map(|actor| metrics.restarts(*actor).get()).sum(),
+                restarts: Part::ALL.into_iter().map(|part| metrics.restarts(part).get()).sum(),
             },
-            written: (0..facts.outputs.len()).map(|sink| metrics.sink_records(sink).get()).collect(),
+            written: Topic::OUTPUTS.map(|topic| metrics.sink_records(topic).get()),
             read: (0..state.partitions())
                 .map(|partition| metrics.source_records(PartitionId(partition)).get())
                 .collect(),
@@ -260,7 +261,7 @@ mod tests {
             at: began + Duration::from_secs(second),
             cpu_seconds: Some(second as f64 / 4.0),
             counts: Counts { bots, ..Counts::default() },
-            written: Vec::new(),
+            written: Default::default(),
             read: Vec::new(),
         };
         let mut seconds = Seconds::default();

@@ -33,7 +33,7 @@ impl Server {
         let (status, receiver) = watch::channel(Status::default());
         let metrics = Metrics::new(&Labels { partitions: 1, ..Labels::default() }).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let facts = Facts { partitions: 1, reasons: vec!["invalid_json"], ..Facts::default() };
+        let facts = Facts { partitions: 1, ..Facts::default() };
         let state = HttpState::new(facts, metrics, Journal::default(), receiver);
         let others = Router::new().route("/other", axum::routing::post(done));
         let task = tokio::spawn(serve_with(listener, state, others, limits, async {

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_actors::Clock;
 use tidegate_core::TimestampMs;
+use tidegate_host::Clock;
 use tidegate_log::LogError;
 use tidegate_traffic::{SampleEvent, Traffic};
 

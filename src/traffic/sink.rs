@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_actors::Clock;
 use tidegate_config::{LogKind, Settings};
+use tidegate_host::Clock;
 use tidegate_log::{
     Log, LogError, Topic,
     embedded::{EmbeddedStore, NewRecord},

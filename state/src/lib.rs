@@ -29,6 +29,7 @@ mod codec;
 mod dir;
 mod error;
 mod image;
+mod local;
 mod sled_dir;
 mod store;
 
@@ -40,4 +41,5 @@ pub use codec::{
 pub use dir::StateDir;
 pub use error::StateError;
 pub use image::MemoryImage;
+pub use local::LocalStore;
 pub use store::{Opened, Store};

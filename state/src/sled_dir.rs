@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Bound, path::Path};
 
 use sled::{Batch, Db, IVec};
 
-use tidegate_disk::{CALL_LIMIT, Fault, call};
+use tidegate_host::sled::{CALL_LIMIT, Fault, call};
 
 use crate::base::{BASE_KEY, Content, Described};
 
@@ -22,7 +22,7 @@ pub(crate) type Chunk = BTreeMap<IVec, Option<IVec>>;
 
 /// Opens or creates the folder.
 pub(crate) fn open(path: &Path) -> Result<Db, Fault> {
-    tidegate_disk::open(path, CACHE_BYTES)
+    tidegate_host::sled::open(path, CACHE_BYTES)
 }
 
 /// Writes all that sled has in memory.

@@ -11,7 +11,7 @@ use tidegate_core::{
     Epoch, NextOffset,
     window::{WindowKey, WindowState},
 };
-use tidegate_disk::Fault;
+use tidegate_host::sled::Fault;
 
 use crate::{
     MemoryImage, StateDir, StateError,
@@ -75,7 +75,7 @@ impl Store {
             }
             Err(unfit) => {
                 // It is of no more use, whatever closing it says.
-                let _ = tidegate_disk::close(db);
+                let _ = tidegate_host::sled::close(db);
                 match unfit {
                     Unfit::Fault(fault) => damaged_unless_refused(dir, fault),
                     Unfit::Content(reason) => Ok(Opened::Damaged { reason }),
@@ -276,7 +276,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         if let Some(db) = self.db.take() {
             // What is not written now is caught up from the changelog.
-            let _ = tidegate_disk::close(db);
+            let _ = tidegate_host::sled::close(db);
         }
     }
 }
@@ -332,7 +332,7 @@ fn verify(db: &Db) -> Result<Described, Unfit> {
 }
 
 fn damaged_unless_refused(dir: &StateDir, fault: Fault) -> Result<Opened, StateError> {
-    if tidegate_disk::is_refusal(&fault) {
+    if tidegate_host::sled::is_refusal(&fault) {
         Err(refusal(dir, fault))
     } else {
         Ok(Opened::Damaged { reason: fault.to_string() })

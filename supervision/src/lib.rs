@@ -1,13 +1,18 @@
-//! When parts fail: what is replaced, what ends, how often, and how soon to try again.
+//! The supervision tree: who starts, watches and ends the actors.
 //!
-//! Everything here decides; the pipeline's supervisor actor carries it out.
+//! ```text
+//! root ──▶ pipeline: its supervisor ──▶ one generation of actors at a time
+//! ```
+//! The root starts its children and starts again what fails alone. A pipeline is a child that nothing works
+//! without. Its supervisor recovers, spawns a generation, and answers failures as `core::supervision` decides: a worker
+//! is replaced, a generation ends and the next begins where the last commit was, or the pipeline ends.
 
-mod backoff;
-mod budget;
-mod obstacle;
-mod policy;
+mod handle;
+mod parts;
+mod pipeline;
+mod root;
+mod roster;
 
-pub use backoff::Backoff;
-pub use budget::{BudgetExhausted, RestartBudget};
-pub use obstacle::Obstacle;
-pub use policy::{Failure, Part, Response, Rollback, respond};
+pub use handle::{OpenWindows, PipelineHandle, PipelineView, start};
+pub use parts::{Ending, Parts};
+pub use roster::{ActorState, ActorView};

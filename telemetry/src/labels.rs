@@ -63,38 +63,6 @@ label_values! {
 }
 
 label_values! {
-    /// A kind of actor, label `actor` of `tidegate_restarts_total`.
-    ActorKind {
-        /// The reader.
-        Reader = "reader",
-        /// A partition consumer.
-        Partition = "partition",
-        /// A worker of the filter pool.
-        Filter = "filter",
-        /// A worker of the enrich pool.
-        Enrich = "enrich",
-        /// A window actor.
-        Window = "window",
-        /// The committer.
-        Committer = "committer",
-        /// The barrier.
-        Barrier = "barrier",
-        /// The state store.
-        Store = "store",
-    }
-}
-
-label_values! {
-    /// When an alert is raised, label `phase` of `tidegate_alerts_total`.
-    AlertPhase {
-        /// The count passed the threshold.
-        Crossed = "crossed",
-        /// The window closed above the threshold.
-        Closed = "closed",
-    }
-}
-
-label_values! {
     /// What is exported through OpenTelemetry, label `signal` of `tidegate_telemetry_dropped_total`.
     Signal {
         /// Spans.
@@ -111,10 +79,8 @@ label_values! {
 pub struct Labels {
     /// Number of input partitions.
     pub partitions: u32,
-    /// Real names of the output topics.
+    /// Real names of the output topics, in the order of [`Topic`](tidegate_core::record::Topic).
     pub topics: Vec<String>,
     /// Names of the rules, in the order of the configuration.
     pub rules: Vec<String>,
-    /// Reasons of dead letters, in the order of their discriminants.
-    pub reasons: Vec<&'static str>,
 }

@@ -21,7 +21,7 @@ mod traces;
 pub use cells::{Counter, Gauge, Histogram, Level};
 pub use error::TelemetryError;
 pub use journal::{AlertEntry, CheckpointEntry, DeadLetterSample, Journal, PartitionEntry};
-pub use labels::{ActorKind, AlertPhase, CheckpointPhase, Labels, Signal, Stage};
+pub use labels::{CheckpointPhase, Labels, Signal, Stage};
 pub use metrics::Metrics;
 pub use otlp::{Dropped, Otlp, OtlpSettings};
 pub use stage::StageMeter;

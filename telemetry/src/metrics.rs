@@ -9,19 +9,18 @@ use std::{
 };
 
 use prometheus::TextEncoder;
-use tidegate_core::{Epoch, PartitionId, TimestampMs, bots::Category};
-
-use crate::{
-    ActorKind, AlertPhase, CheckpointPhase, Counter, Gauge, Histogram, Labels, Otlp, Stage, StageMeter,
-    TelemetryError,
+use tidegate_core::{
+    Epoch, PartitionId, RuleId, TimestampMs, alert::AlertPhase, bots::Category, event::Reason, record::Topic,
+    supervision::Part,
 };
+
+use crate::{CheckpointPhase, Counter, Gauge, Histogram, Labels, Otlp, Stage, StageMeter, TelemetryError};
 
 use instruments::Instruments;
 
 /// Handles of all metrics; a clone is another handle of the same.
 ///
-/// Handles by index ([`sink_records`](Self::sink_records) and the like) count in the order of [`Labels`]; an
-/// index that does not exist counts into the void.
+/// A partition or a rule that [`Labels`] does not have is counted, and not shown.
 #[derive(Clone)]
 pub struct Metrics(Arc<Instruments>);
 
@@ -64,10 +63,11 @@ impl Metrics {
         self.0.source_records.get(partition.0 as usize)
     }
 
-    /// Records written to a topic of [`Labels::topics`].
+    /// Records written to an output topic.
     #[must_use]
-    pub fn sink_records(&self, topic: usize) -> &Counter {
-        self.0.sink_records.get(topic)
+    pub fn sink_records(&self, topic: Topic) -> &Counter {
+        // The input is no output.
+        self.0.sink_records.get((topic as usize).wrapping_sub(1))
     }
 
     /// Events dropped as bots of a category.
@@ -82,10 +82,10 @@ impl Metrics {
         Category::ALL.into_iter().map(|category| self.bot_events(category).get()).sum()
     }
 
-    /// Dead letters for a reason of [`Labels::reasons`].
+    /// Dead letters for a reason.
     #[must_use]
-    pub fn dead_letters(&self, reason: usize) -> &Counter {
-        self.0.dead_letters.get(reason)
+    pub fn dead_letters(&self, reason: Reason) -> &Counter {
+        self.0.dead_letters.get(reason as usize)
     }
 
     /// Tombstones skipped.
@@ -96,8 +96,8 @@ impl Metrics {
 
     /// Windows of a rule of [`Labels::rules`] that late events missed.
     #[must_use]
-    pub fn late_events(&self, rule: usize) -> &Counter {
-        self.0.late_events.get(rule)
+    pub fn late_events(&self, rule: RuleId) -> &Counter {
+        self.0.late_events.get(rule.0)
     }
 
     /// Events too far in the future to be counted.
@@ -114,14 +114,14 @@ impl Metrics {
 
     /// Alerts of a rule of [`Labels::rules`].
     #[must_use]
-    pub fn alerts(&self, rule: usize, phase: AlertPhase) -> &Counter {
-        self.0.alerts.get(rule * AlertPhase::ALL.len() + phase as usize)
+    pub fn alerts(&self, rule: RuleId, phase: AlertPhase) -> &Counter {
+        self.0.alerts.get(rule.0 * AlertPhase::ALL.len() + phase as usize)
     }
 
     /// Restarts that failures of a kind of actor caused, of the worker alone or of the whole generation.
     #[must_use]
-    pub fn restarts(&self, actor: ActorKind) -> &Counter {
-        self.0.restarts.get(actor as usize)
+    pub fn restarts(&self, part: Part) -> &Counter {
+        self.0.restarts.get(part as usize)
     }
 
     /// Records between the position in a partition and its end.

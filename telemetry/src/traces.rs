@@ -18,6 +18,8 @@ use opentelemetry_sdk::trace::SdkTracer;
 
 pub use producer::ProducerHeaders;
 
+use tidegate_host::wall_time;
+
 use crate::CheckpointPhase;
 
 /// Identifies a span of ours or of somebody else's.
@@ -184,9 +186,8 @@ fn input_attributes(names: &TraceNames, partition: u32) -> impl Iterator<Item = 
     .into_iter()
 }
 
-#[allow(clippy::disallowed_methods, reason = "spans have wall-clock times; no decision hangs on them")]
 fn before(ago: Duration) -> SystemTime {
-    let now = SystemTime::now();
+    let now = wall_time();
     now.checked_sub(ago).unwrap_or(now)
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use tidegate_core::mmdb_writer::{City, write_city_database};
+use tidegate_traffic::mmdb_writer::{City, write_city_database};
 
 /// When the database says it was built, unix seconds.
 pub const BUILT_AT: u64 = 1_750_000_000;

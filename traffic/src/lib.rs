@@ -3,6 +3,7 @@
 
 mod catalog;
 mod event;
+pub mod mmdb_writer;
 mod random;
 
 use tidegate_core::TimestampMs;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use tidegate_core::{
-    PartitionId, TimestampMs,
+    PartitionId, RuleId, TimestampMs,
     bots::BotCache,
     event::{EventParser, GeoSlot},
     geo::{GeoCache, NULL_FRAGMENT},
     rules::Rule,
     splice::splice_geo,
-    watermark::is_far_future,
+    time::watermark::is_far_future,
     window::{CountedEvent, Windows},
 };
 use tidegate_traffic::SampleEvent;
@@ -104,7 +104,7 @@ impl Workers {
                 user_id: found.user_id.as_deref(),
                 append_time: found.timestamp,
             });
-            self.windows.count(group[0].rule, &group[0].service, events);
+            self.windows.count(RuleId(group[0].rule), &group[0].service, events);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tidegate_core::{
-    Epoch, PartitionId, alert,
+    Epoch, PartitionId, RuleId, alert,
     bots::BotCache,
     dead_letter,
     event::Event,
@@ -124,7 +124,7 @@ fn count(rules: usize) -> Result<usize, Error> {
     let events = sample::parsed(&parser, &raw)?;
     Ok(count_each(&events, |event| {
         for rule in 0..rules {
-            windows.count(rule, &event.service, iter::once(counted(event)));
+            windows.count(RuleId(rule), &event.service, iter::once(counted(event)));
         }
     }))
 }
@@ -160,7 +160,7 @@ fn busy_epoch() -> Result<EpochDelta, Error> {
     let (parser, raw) = (sample::parser(), sample::events(EVENTS));
     for event in &sample::parsed(&parser, &raw)? {
         for _ in 0..above_threshold {
-            windows.count(0, &event.service, iter::once(counted(event)));
+            windows.count(RuleId(0), &event.service, iter::once(counted(event)));
         }
     }
     Ok(windows.seal(None))

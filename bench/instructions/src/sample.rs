@@ -7,11 +7,10 @@ use tidegate_core::{
     bots::{self, BotFilter},
     event::{Event, EventParser, FieldPaths},
     geo::GeoDatabase,
-    mmdb_writer::sample_city_database,
     rules::Rule,
     window::{OpenWindows, Windows},
 };
-use tidegate_traffic::{SampleEvent, Traffic};
+use tidegate_traffic::{SampleEvent, Traffic, mmdb_writer::sample_city_database};
 
 use crate::Error;
 

@@ -8,13 +8,13 @@ use std::{
 
 use tidegate_config::Settings;
 use tidegate_core::{
-    PartitionId, TimestampMs, alert,
+    PartitionId, RuleId, TimestampMs, alert,
     bots::{self, BotCache, BotFilter},
     event::{Event, EventParser},
     geo::{GeoCache, GeoDatabase, NULL_FRAGMENT},
     partitioner::partition_for_key,
     splice::splice_geo,
-    watermark::{PartitionClock, PartitionMark, PipelineWatermark, is_far_future},
+    time::watermark::{PartitionClock, PartitionMark, PipelineWatermark, is_far_future},
     window::{CountedEvent, OpenWindows, Windows},
 };
 
@@ -88,7 +88,7 @@ impl Work {
                     user_id: event.user_id.as_deref(),
                     append_time,
                 };
-                self.windows.count(rule, &event.service, iter::once(counted));
+                self.windows.count(RuleId(rule), &event.service, iter::once(counted));
             }
         }
     }
@@ -108,7 +108,7 @@ impl Work {
             let key = alert.service.as_bytes();
             let partition = partition_for_key(key, self.settings.topics.alerts.partitions) as i32;
             let record = Record { partition, offset: 0, timestamp, key: Some(key), value: None };
-            let rule = &self.settings.rules[alert.rule];
+            let rule = &self.settings.rules[alert.rule.0];
             let raw = &self.settings.topics.raw.name;
             alerts.push_with(&record, |arena| alert::render(&alert, rule, raw, arena));
         }

@@ -15,7 +15,7 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 use serde_json::json;
-use tidegate_core::mmdb_writer::sample_city_database;
+use tidegate_traffic::mmdb_writer::sample_city_database;
 
 use crate::Error;
 

@@ -9,20 +9,20 @@ const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What an epoch did.
 #[derive(Debug, Clone, Copy)]
-pub struct Work<'a> {
+pub(super) struct Work<'a> {
     /// The first commit of a writer names its owner.
-    pub announces: bool,
+    pub(super) announces: bool,
     /// It read records, or raised alerts, or changed windows.
-    pub has_records: bool,
+    pub(super) has_records: bool,
     /// Where it ends, by input partition.
-    pub ends: &'a [NextOffset],
+    pub(super) ends: &'a [NextOffset],
 }
 
 /// Whether an epoch is to be committed, after the last commit ended at `committed` and this long ago. Positions may move
 /// on without a record: past control records, or past what was rolled back in the input. Left uncommitted, they would be
 /// a lag for ever in the eyes of Kafka's own tools.
 #[must_use]
-pub fn is_due(work: Work<'_>, committed: &[NextOffset], since: Duration) -> bool {
+pub(super) fn is_due(work: Work<'_>, committed: &[NextOffset], since: Duration) -> bool {
     let has_moved = work.ends.iter().zip(committed).any(|(end, committed)| end > committed);
     work.announces || work.has_records || has_moved || since >= KEEP_ALIVE
 }

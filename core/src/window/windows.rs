@@ -19,8 +19,8 @@ use super::{
     services::{ServiceId, Services},
 };
 use crate::{
-    TimestampMs,
-    alert::{Alert, Phase},
+    RuleId, TimestampMs,
+    alert::{Alert, AlertPhase},
     rules::Rule,
 };
 
@@ -37,7 +37,7 @@ pub struct Windows {
     len: usize,
     open: Arc<OpenWindows>,
     /// Windows that changed since the last cut, each once.
-    dirty: Vec<(usize, TimestampMs, ServiceId)>,
+    dirty: Vec<(RuleId, TimestampMs, ServiceId)>,
     /// Windows of the store that no rule claims; the next cut deletes them.
     given_up: BTreeSet<WindowKey>,
     /// What the next cut hands over, as far as it is known.
@@ -137,7 +137,7 @@ impl Windows {
         true
     }
 
-    /// Counts events of one service that match the rule with this index, in the given order.
+    /// Counts events of one service that match this rule, in the given order.
     ///
     /// Returns true if a window crossed the threshold and the rule writes that: the epoch should be cut soon.
     ///
@@ -145,13 +145,13 @@ impl Windows {
     /// There is no such rule.
     pub fn count<'a>(
         &mut self,
-        rule: usize,
+        rule: RuleId,
         service: &str,
         events: impl Iterator<Item = CountedEvent<'a>> + Clone,
     ) -> bool {
         let alerts_before = self.delta.alerts.len();
         let mut rest = events;
-        while let Some(run) = Run::at_beginning(rest.clone(), self.rules[rule].frame) {
+        while let Some(run) = Run::at_beginning(rest.clone(), self.rules[rule.0].frame) {
             self.count_run(rule, service, &run);
             rest.nth(run.len - 1);
         }
@@ -159,14 +159,14 @@ impl Windows {
     }
 
     /// Counts a run in each of its windows.
-    fn count_run<'a, I>(&mut self, rule: usize, service: &str, run: &Run<I>)
+    fn count_run<'a, I>(&mut self, rule: RuleId, service: &str, run: &Run<I>)
     where
         I: Iterator<Item = CountedEvent<'a>> + Clone,
     {
-        let frame = self.rules[rule].frame;
+        let frame = self.rules[rule.0].frame;
         let mut starts = frame.starts(run.first).peekable();
         while starts.next_if(|start| frame.is_closed(*start, self.watermark)).is_some() {
-            self.delta.late[rule] += run.len as u64;
+            self.delta.late[rule.0] += run.len as u64;
         }
         if starts.peek().is_none() {
             return;
@@ -182,11 +182,11 @@ impl Windows {
     }
 
     /// Counts a run in one window, which is opened if need be.
-    fn count_in_window<'a, I>(&mut self, index: usize, start: TimestampMs, id: ServiceId, run: &Run<I>)
+    fn count_in_window<'a, I>(&mut self, index: RuleId, start: TimestampMs, id: ServiceId, run: &Run<I>)
     where
         I: Iterator<Item = CountedEvent<'a>> + Clone,
     {
-        let rule = &mut self.rules[index];
+        let rule = &mut self.rules[index.0];
         let window = match rule.by_start.entry(start).or_default().entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -209,9 +209,10 @@ impl Windows {
                 let service = Arc::clone(self.services.name(id));
                 let appended_at = Some(event.append_time);
                 let end = rule.frame.end(start);
-                self.delta
-                    .alerts
-                    .push(Alert { appended_at, ..window.alert(index, Phase::Crossed, service, start, end) });
+                self.delta.alerts.push(Alert {
+                    appended_at,
+                    ..window.alert(index, AlertPhase::Crossed, service, start, end)
+                });
             }
         }
     }
@@ -221,7 +222,7 @@ impl Windows {
     pub fn seal(&mut self, watermark: Option<TimestampMs>) -> EpochDelta {
         self.watermark = self.watermark.max(watermark);
         let mut closed = Vec::new();
-        for rule in 0..self.rules.len() {
+        for rule in (0..self.rules.len()).map(RuleId) {
             self.close(rule, &mut closed);
         }
         closed.sort_by(|a, b| (a.window_end, a.rule, &a.service).cmp(&(b.window_end, b.rule, &b.service)));
@@ -232,8 +233,8 @@ impl Windows {
     }
 
     /// Closes the rule's windows behind the watermark, and adds their alerts to `closed`.
-    fn close(&mut self, index: usize, closed: &mut Vec<Alert>) {
-        let rule = &mut self.rules[index];
+    fn close(&mut self, index: RuleId, closed: &mut Vec<Alert>) {
+        let rule = &mut self.rules[index.0];
         while let Some(first) = rule.by_start.first_entry()
             && rule.frame.is_closed(*first.key(), self.watermark)
         {
@@ -245,7 +246,7 @@ impl Windows {
                 self.services.closed(id);
                 if rule.emit_closed && window.state.count > rule.threshold {
                     let end = rule.frame.end(start);
-                    closed.push(window.alert(index, Phase::Closed, Arc::clone(&service), start, end));
+                    closed.push(window.alert(index, AlertPhase::Closed, Arc::clone(&service), start, end));
                 }
                 if window.stored {
                     let key = WindowKey { rule: Arc::clone(&rule.name), service, start };
@@ -258,7 +259,7 @@ impl Windows {
     /// Adds the windows to the changes that are open and not as they were at the cut before.
     fn put_dirty(&mut self) {
         for (index, start, id) in self.dirty.drain(..) {
-            let rule = &mut self.rules[index];
+            let rule = &mut self.rules[index.0];
             // Closed ones are gone: the store loses them, or never knew them.
             let Some(window) = rule.by_start.get_mut(&start).and_then(|windows| windows.get_mut(&id)) else {
                 continue;
@@ -348,8 +349,8 @@ impl Window {
     /// An alert about the window as it is.
     fn alert(
         &self,
-        rule: usize,
-        phase: Phase,
+        rule: RuleId,
+        phase: AlertPhase,
         service: Arc<str>,
         window_start: TimestampMs,
         window_end: TimestampMs,

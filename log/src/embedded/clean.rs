@@ -8,7 +8,7 @@ use std::{
 
 use sled::Batch;
 use tidegate_core::TimestampMs;
-use tidegate_disk::{CALL_LIMIT, call};
+use tidegate_host::sled::{CALL_LIMIT, call};
 
 use super::{
     chunk::{Chunk, Packed, Packer},

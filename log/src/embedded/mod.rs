@@ -23,10 +23,11 @@ use std::{
     path::PathBuf,
     sync::{Arc, Weak},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use tidegate_core::{NextOffset, TimestampMs, topic_limits::TopicLimits};
+use tidegate_host::wall_time;
 
 pub use self::queue::{NewRecord, Place};
 use self::{
@@ -204,9 +205,9 @@ fn clean_regularly(store: &Weak<Store>) {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "retention is by the wall clock; nothing else depends on it")]
+/// Retention is by the wall clock.
 fn now() -> TimestampMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = wall_time().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 

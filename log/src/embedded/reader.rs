@@ -7,7 +7,7 @@ use std::{
 };
 
 use tidegate_core::{NextOffset, PartitionId};
-use tidegate_disk::{CALL_LIMIT, call};
+use tidegate_host::sled::{CALL_LIMIT, call};
 
 use super::{
     chunk::{Chunk, StoredRecord},

@@ -24,7 +24,7 @@ use std::{
 };
 
 use sled::{Batch, Db};
-use tidegate_disk::{CALL_LIMIT, Fault, call};
+use tidegate_host::sled::{CALL_LIMIT, Fault, call};
 
 use super::{
     chunk::Packed,
@@ -289,7 +289,7 @@ impl Store {
         drop(view);
         tracing::warn!(error = %error, "the embedded log is out of use until it can be opened again");
         if let Some(db) = db {
-            let _ = tidegate_disk::close(db);
+            let _ = tidegate_host::sled::close(db);
         }
         error
     }
@@ -311,7 +311,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         if let Some(db) = self.view().db.take() {
             // What was acknowledged is on the disk.
-            let _ = tidegate_disk::close(db);
+            let _ = tidegate_host::sled::close(db);
         }
     }
 }
@@ -340,12 +340,12 @@ pub(super) fn apply(db: &Db, batch: Batch) -> Result<(), Fault> {
 }
 
 fn open_view(dir: &Path) -> Result<View, LogError> {
-    let db = tidegate_disk::open(dir, CACHE_BYTES).map_err(|fault| fault_error(dir, &fault))?;
+    let db = tidegate_host::sled::open(dir, CACHE_BYTES).map_err(|fault| fault_error(dir, &fault))?;
     match load_view(dir, &db) {
         Ok(found) => Ok(View { db: Some(db), ..found }),
         Err(error) => {
             // It is of no use, whatever closing it says.
-            let _ = tidegate_disk::close(db);
+            let _ = tidegate_host::sled::close(db);
             Err(error)
         }
     }
@@ -370,11 +370,11 @@ fn fault_error(dir: &Path, fault: &Fault) -> LogError {
         Fault::Sled(sled::Error::Io(error)) if error.kind() == io::ErrorKind::StorageFull => {
             LogError::NoSpace(format!("{error}; make room on the disk of {}", dir.display()))
         }
-        Fault::Sled(error) if tidegate_disk::is_lock(error) => LogError::Unavailable {
+        Fault::Sled(error) if tidegate_host::sled::is_lock(error) => LogError::Unavailable {
             what: "embedded log",
             cause: format!("{} is in use by another process", dir.display()),
         },
-        fault if tidegate_disk::is_refusal(fault) => {
+        fault if tidegate_host::sled::is_refusal(fault) => {
             LogError::Unavailable { what: "embedded log", cause: format!("{}: {fault}", dir.display()) }
         }
         Fault::Sled(sled::Error::Io(error)) if error.kind() != io::ErrorKind::InvalidInput => {

@@ -12,8 +12,8 @@ use std::{
 use tempfile::TempDir;
 use tidegate_core::{Epoch, NextOffset, PartitionId, TimestampMs};
 use tidegate_log::{
-    CommitOutcome, CommitPhases, EpochWriter, Headers, InputProgress, Log, LogError, Origin, OutputBatch,
-    OutputRecord, RecordReader, RecordRef, RecordSink, Span, Topic, TopicSpec,
+    ByteRange, CommitOutcome, CommitPhases, EpochWriter, Headers, InputProgress, Log, LogError, Origin,
+    OutputBatch, OutputRecord, RecordReader, RecordRef, RecordSink, Topic, TopicSpec,
     embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedStore},
     kafka::{KafkaConfig, KafkaLog, apply},
     push_header,
@@ -93,13 +93,13 @@ pub fn batch(topic: Topic, records: &[Seen]) -> OutputBatch {
     let mut batch = OutputBatch::default();
     for record in records {
         let arena = &mut batch.arena;
-        let mut own = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| Span::push(arena, bytes));
+        let mut own = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| ByteRange::push(arena, bytes));
         let (key, value) = (own(&record.key), own(&record.value));
         let start = batch.arena.len() as u32;
         for (name, value) in &record.headers {
             push_header(&mut batch.arena, name, value.as_deref());
         }
-        let headers = Span { start, end: batch.arena.len() as u32 };
+        let headers = ByteRange { start, end: batch.arena.len() as u32 };
         batch.records.push(OutputRecord {
             topic,
             partition: record.partition,

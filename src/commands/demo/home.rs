@@ -7,10 +7,10 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tidegate_actors::Clock;
 use tidegate_config::{Resolved, Settings, Source};
-use tidegate_core::mmdb_writer::sample_city_database;
+use tidegate_host::Clock;
 use tidegate_state::StateDir;
+use tidegate_traffic::mmdb_writer::sample_city_database;
 
 use crate::{daemon::Failure, exit, traffic::Plan};
 

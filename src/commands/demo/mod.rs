@@ -16,9 +16,9 @@ use std::{
 
 use tidegate_actors::CommittedAlert;
 use tidegate_config::Settings;
-use tidegate_core::{PartitionId, event::Reason};
+use tidegate_core::{PartitionId, RuleId, alert::AlertPhase, event::Reason};
 use tidegate_log::embedded::EmbeddedStore;
-use tidegate_telemetry::{AlertPhase, Metrics, Status, logs};
+use tidegate_telemetry::{Metrics, Status, logs};
 use tokio::{
     sync::{broadcast, oneshot, watch as latest},
     task::JoinError,
@@ -213,8 +213,8 @@ impl View {
         let events: u64 =
             (0..self.partitions).map(|partition| metrics.source_records(PartitionId(partition)).get()).sum();
         let elapsed = started.elapsed();
-        let phases = [AlertPhase::Crossed, AlertPhase::Closed];
-        let of_rule = |rule| phases.map(|phase| metrics.alerts(rule, phase).get()).iter().sum::<u64>();
+        let of_rule =
+            |rule| AlertPhase::ALL.map(|phase| metrics.alerts(RuleId(rule), phase).get()).iter().sum::<u64>();
         Summary {
             elapsed,
             events,
@@ -222,7 +222,7 @@ impl View {
             lag: self.store.lag(&self.input, &self.group),
             epoch: self.status.borrow().epoch.0,
             bots: metrics.all_bot_events(),
-            dead_letters: (0..Reason::ALL.len()).map(|reason| metrics.dead_letters(reason).get()).sum(),
+            dead_letters: Reason::ALL.into_iter().map(|reason| metrics.dead_letters(reason).get()).sum(),
             alerts: (0..self.rules).map(of_rule).sum(),
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tidegate_actors::ActorView;
-use tidegate_core::{Epoch, PartitionId, TimestampMs, window::OpenWindow};
+use tidegate_core::{Epoch, PartitionId, TimestampMs, event::Reason, record::Topic, window::OpenWindow};
+use tidegate_supervision::ActorView;
 use tidegate_telemetry::{AlertEntry, CheckpointEntry, CheckpointPhase, DeadLetterSample, Stage, process};
 
 use super::bodies::{
@@ -14,8 +14,8 @@ use super::bodies::{
 };
 use crate::http::observed::{Observed, Seconds};
 
-/// What the output topics are for, in the order of [`Facts::outputs`](crate::http::Facts).
-const SINKS: [&str; 4] = ["processed", "alerts", "dead_letters", "state"];
+/// The first of the outputs.
+const PROCESSED: usize = 0;
 
 pub(super) fn status(state: &Observed) -> StatusBody {
     let status = state.status.borrow().clone();
@@ -58,7 +58,7 @@ pub(super) fn status(state: &Observed) -> StatusBody {
 fn rates(seconds: &Seconds) -> Rates {
     Rates {
         source: seconds.rate(|sample| sample.read.iter().sum()),
-        processed: seconds.rate(|sample| sample.written.first().copied().unwrap_or_default()),
+        processed: seconds.rate(|sample| sample.written[PROCESSED]),
         bots: seconds.rate(|sample| sample.counts.bots),
         dead_letters: seconds.rate(|sample| sample.counts.dead_letters),
         alerts: seconds.rate(|sample| sample.counts.alerts),
@@ -71,7 +71,7 @@ fn totals(seconds: &Seconds) -> Totals {
     let counts = last.counts;
     Totals {
         source: last.read.iter().sum(),
-        processed: last.written.first().copied().unwrap_or_default(),
+        processed: last.written[PROCESSED],
         bots: counts.bots,
         dead_letters: counts.dead_letters,
         skipped: counts.skipped,
@@ -119,13 +119,13 @@ fn stage(state: &Observed, stage: Stage) -> StageBody {
 }
 
 fn sinks(state: &Observed, seconds: &Seconds) -> Vec<SinkBody> {
-    let sink = |(index, (topic, kind)): (usize, (&String, &'static str))| SinkBody {
-        topic: topic.clone(),
-        kind,
-        records: state.metrics.sink_records(index).get(),
-        rate: seconds.rate(|sample| sample.written.get(index).copied().unwrap_or_default()),
+    let sink = |(index, (name, topic)): (usize, (&String, Topic))| SinkBody {
+        topic: name.clone(),
+        kind: topic.as_str(),
+        records: state.metrics.sink_records(topic).get(),
+        rate: seconds.rate(|sample| sample.written[index]),
     };
-    state.facts.outputs.iter().zip(SINKS).enumerate().map(sink).collect()
+    state.facts.outputs.iter().zip(Topic::OUTPUTS).enumerate().map(sink).collect()
 }
 
 fn partitions(state: &Observed, seconds: &Seconds) -> Vec<PartitionBody> {
@@ -223,12 +223,12 @@ fn window(window: &OpenWindow) -> WindowBody {
 }
 
 pub(super) fn dead_letters(state: &Observed) -> DeadLettersBody {
-    let reason = |(index, reason): (usize, &&'static str)| ReasonBody {
-        reason: (*reason).to_owned(),
-        total: state.metrics.dead_letters(index).get(),
-        samples: state.journal.dead_letters(reason).iter().map(|of| sample(of)).collect(),
+    let reason = |reason: Reason| ReasonBody {
+        reason: reason.as_str().to_owned(),
+        total: state.metrics.dead_letters(reason).get(),
+        samples: state.journal.dead_letters(reason.as_str()).iter().map(|of| sample(of)).collect(),
     };
-    DeadLettersBody { reasons: state.facts.reasons.iter().enumerate().map(reason).collect() }
+    DeadLettersBody { reasons: Reason::ALL.map(reason).into() }
 }
 
 fn sample(sample: &DeadLetterSample) -> SampleBody {

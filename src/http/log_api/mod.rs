@@ -13,9 +13,9 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tidegate_actors::Clock;
 use tidegate_config::Settings;
 use tidegate_core::event::{EventParser, FieldPaths};
+use tidegate_host::Clock;
 use tidegate_log::{LogError, embedded::EmbeddedStore};
 use tokio::sync::Semaphore;
 

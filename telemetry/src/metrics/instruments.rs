@@ -5,7 +5,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use opentelemetry::{
@@ -14,11 +14,14 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Stream};
 use prometheus::Registry;
-use tidegate_core::{Epoch, TimestampMs, bots::Category};
+use tidegate_core::{
+    Epoch, TimestampMs, alert::AlertPhase, bots::Category, event::Reason, supervision::Part,
+};
+use tidegate_host::wall_time;
 
 use crate::{
-    ActorKind, AlertPhase, CheckpointPhase, Counter, Dropped, Gauge, Histogram, Labels, Otlp, Signal, Stage,
-    StageMeter, TelemetryError,
+    CheckpointPhase, Counter, Dropped, Gauge, Histogram, Labels, Otlp, Signal, Stage, StageMeter,
+    TelemetryError,
     families::{Family, UNLABELLED, by, counters, counters_and_spare, gauges, observe},
     names::{self, Spec},
     process,
@@ -120,11 +123,11 @@ impl Instruments {
         let partitions = || by("partition", (0..labels.partitions.max(MAX_PARTITIONS)).map(i64::from));
         let rules = || by("rule", labels.rules.iter().cloned());
         let rule_phases = labels.rules.iter().flat_map(|rule| {
-            AlertPhase::ALL.iter().map(|phase| {
+            AlertPhase::ALL.into_iter().map(move |phase| {
                 vec![KeyValue::new("rule", rule.clone()), KeyValue::new("phase", phase.as_str())]
             })
         });
-        let actors = by("actor", ActorKind::ALL.iter().map(|actor| actor.as_str()));
+        let actors = by("actor", Part::ALL.map(Part::as_str));
         let geo_build = gauges(meter, names::GEO_BUILD, UNLABELLED);
         geo_build.get(0).set(0.0);
         Ok(Self {
@@ -140,7 +143,7 @@ impl Instruments {
                 names::BOT_EVENTS,
                 by("category", Category::ALL.map(Category::as_str)),
             ),
-            dead_letters: counters(meter, names::DEAD_LETTERS, by("reason", labels.reasons.iter().copied())),
+            dead_letters: counters(meter, names::DEAD_LETTERS, by("reason", Reason::ALL.map(Reason::as_str))),
             skipped: counters(meter, names::SKIPPED, by("reason", ["tombstone"])),
             late_events: counters(meter, names::LATE_EVENTS, rules()),
             future_events: counters(meter, names::FUTURE_EVENTS, UNLABELLED),
@@ -253,10 +256,6 @@ fn build_info(meter: &Meter) {
 }
 
 /// Milliseconds since the Unix epoch, with the precision of a gauge.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a lag behind the wall clock is what is measured; no decision hangs on it"
-)]
 fn wall_clock_ms() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64() * 1000.0)
+    wall_time().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64() * 1000.0)
 }

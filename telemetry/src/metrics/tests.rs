@@ -11,7 +11,6 @@ fn metrics() -> Metrics {
         partitions: 2,
         topics: vec!["processed-events".into(), "alerts".into()],
         rules: vec!["high-error-rate".into(), "logins".into()],
-        reasons: vec!["invalid_json", "too_large"],
     })
     .unwrap()
 }
@@ -95,8 +94,8 @@ fn handles_count_into_their_own_series_and_every_scraper_sees_the_same() {
     // More than the configuration says.
     metrics.source_records(PartitionId(99)).add(7);
     metrics.source_records(PartitionId(9999)).add(1000);
-    metrics.alerts(1, AlertPhase::Crossed).add(2);
-    metrics.dead_letters(1).add(5);
+    metrics.alerts(RuleId(1), AlertPhase::Crossed).add(2);
+    metrics.dead_letters(Reason::TooLarge).add(5);
     metrics.stage(Stage::Enrich).queue().add(9);
     for _ in 0..2 {
         let text = metrics.clone().encode().unwrap();

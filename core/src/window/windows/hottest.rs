@@ -81,7 +81,7 @@ impl Windows {
 mod tests {
     use super::*;
     use crate::{
-        PartitionId,
+        PartitionId, RuleId,
         rules::Rule,
         window::{CountedEvent, OpenWindows},
     };
@@ -103,7 +103,7 @@ mod tests {
                 user_id: None,
                 append_time: TimestampMs(0),
             };
-            windows.count(rule, service, std::iter::repeat_n(event, count));
+            windows.count(RuleId(rule), service, std::iter::repeat_n(event, count));
         }
         let shown = |limit| -> Vec<_> {
             let hottest = windows.hottest(limit);

@@ -1,0 +1,3 @@
+//! Epochs are cut.
+
+pub(crate) mod barrier;

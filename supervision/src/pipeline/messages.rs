@@ -1,0 +1,49 @@
+//! The supervisor's messages.
+
+use tidegate_actors::{PipelineEvent, Report};
+use tidegate_core::Generation;
+use tokio::sync::{mpsc, oneshot};
+
+use super::handover::Recovered;
+use crate::roster::ActorView;
+
+/// To the pipeline's supervisor.
+pub(crate) enum SupervisorMsg {
+    /// From a part of a generation.
+    Event(PipelineEvent),
+    /// From itself: begin.
+    Recover,
+    /// From the recovery task.
+    Recovered(Box<Recovered>),
+    /// From itself, again and again: time to see whether another daemon owns the id.
+    WatchOwner,
+    /// From the task that looked: it does.
+    TakenOver,
+    /// From itself, again and again: time to see whether the input has more partitions.
+    WatchInput,
+    /// From the task that looked: it has.
+    InputGrew { generation: Generation },
+    /// From outside: stop cleanly.
+    Shutdown,
+    /// From outside: who is there?
+    Actors(oneshot::Sender<Vec<ActorView>>),
+    /// From outside, for the window actors, if there are any.
+    Report { limit: usize, reply: mpsc::Sender<Report> },
+}
+
+impl From<PipelineEvent> for SupervisorMsg {
+    fn from(event: PipelineEvent) -> Self {
+        Self::Event(event)
+    }
+}
+
+impl TryFrom<SupervisorMsg> for PipelineEvent {
+    type Error = ();
+
+    fn try_from(message: SupervisorMsg) -> Result<Self, ()> {
+        match message {
+            SupervisorMsg::Event(event) => Ok(event),
+            _ => Err(()),
+        }
+    }
+}
