@@ -7,7 +7,7 @@ use tidegate_telemetry::{Metrics, Stage};
 
 use crate::windows::grouped::GroupedEvents;
 
-/// What became of a piece that was given out, told by its [`Ticket`].
+/// What became of a piece that was given out, told by its ticket.
 pub enum Returned {
     /// It is done.
     Done(PieceId, Box<Processed>),
