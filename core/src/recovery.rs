@@ -174,7 +174,7 @@ pub enum StoreAction {
 /// | all of epoch E | at E, and free of later epochs | not read | resume with the store as it is |
 /// | all of epoch E | other | not read | read it |
 /// | all of epoch E | other | empty | refuse |
-/// | all of epoch E | before E, of the last hours | up to E | resume; the store catches up |
+/// | all of epoch E | before E, whole and of the last hours | up to E | resume; the store catches up |
 /// | all of epoch E | other | up to E | resume; the store is filled anew |
 /// | all of epoch E | | beyond E | refuse |
 /// | any other mixture, or not in the log's range | | | refuse |
@@ -261,6 +261,8 @@ fn store_action(store: &StoreFacts, last: Option<EpochMark>) -> StoreAction {
         StoreFacts::Damaged(_) => StoreAction::Rebuild { put_aside: true },
         StoreFacts::At { reaches, .. } if *reaches > committed => StoreAction::Rebuild { put_aside: true },
         StoreFacts::At { epoch, .. } if *epoch == committed => StoreAction::Use,
+        // Its age says when it was last written to, not how old the rows are that were to be replaced.
+        StoreFacts::At { epoch, reaches, .. } if reaches > epoch => StoreAction::Rebuild { put_aside: false },
         StoreFacts::At { age, .. } if *age > CATCH_UP_WITHIN => StoreAction::Rebuild { put_aside: false },
         StoreFacts::At { .. } => StoreAction::CatchUp,
     }
@@ -321,14 +323,14 @@ fn positions(facts: &Facts) -> Result<Vec<NextOffset>, Refusal> {
         return Err(Refusal::PartitionsRemoved { before: committed.len() as u32, now: ranges.len() as u32 });
     }
     let is_fresh = committed.iter().all(Option::is_none);
-    if let Some(began_at) = began_at.as_ref().filter(|began_at| is_fresh && began_at.len() == committed.len())
-    {
-        return Ok(began_at.clone());
-    }
-    let from_end = is_fresh && *start == StartAt::Latest;
+    // Partitions that came after this process began are read from their beginning.
+    let began = began_at.as_deref().filter(|began_at| is_fresh && began_at.len() <= committed.len());
+    let from_end = is_fresh && began.is_none() && *start == StartAt::Latest;
     let position = |(index, (committed, range)): (usize, (&Committed, &OffsetRange))| {
         let (partition, OffsetRange { begin, end }) = (partition(index), *range);
+        let began = began.and_then(|began_at| began_at.get(index));
         match *committed {
+            None if let Some(began) = began => Ok(*began),
             None => Ok(if from_end { end } else { begin }),
             Some((offset, _)) if offset > end => Err(Refusal::OffsetBeyondEnd { partition, offset, end }),
             Some((offset, _)) if offset < begin => {

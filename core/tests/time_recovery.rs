@@ -206,7 +206,9 @@ impl Case {
             StoreFacts::At { reaches, .. } if Some(reaches.0) > epoch => {
                 StoreAction::Rebuild { put_aside: true }
             }
-            StoreFacts::At { age, .. } if age > 6 * HOUR => StoreAction::Rebuild { put_aside: false },
+            StoreFacts::At { epoch: at, reaches, age } if reaches > at || age > 6 * HOUR => {
+                StoreAction::Rebuild { put_aside: false }
+            }
             StoreFacts::At { .. } => StoreAction::CatchUp,
         };
         let highest = |(index, committed): (usize, &Committed)| {
@@ -380,6 +382,14 @@ fn a_store_that_turns_out_to_be_unreadable_is_put_aside_and_filled_from_the_chan
 }
 
 #[test]
+fn a_store_whose_filling_was_cut_short_is_filled_anew_however_lately_it_was_written_to() {
+    let mut case = Case { store: at(4, 4, HOUR), changelog: Some(5), ..committed_at_5() };
+    assert_eq!(case.decide().0.unwrap().store, StoreAction::CatchUp);
+    case.store = at(4, 5, Duration::ZERO);
+    assert_eq!(case.decide().0.unwrap().store, StoreAction::Rebuild { put_aside: false });
+}
+
+#[test]
 fn a_process_that_never_committed_begins_again_where_it_began() {
     let began_at = Some(vec![NextOffset(120); 3]);
     let nothing = Case { committed: [None; 3], store: StoreFacts::Missing, ..committed_at_5() };
@@ -389,11 +399,22 @@ fn a_process_that_never_committed_begins_again_where_it_began() {
         let resume = undecided.decide(ChangelogFacts::Read { highest_epoch: None }).unwrap();
         assert_eq!((resume.epoch, Some(resume.positions)), (None, began_at.clone()));
     }
-    // Another one has committed meanwhile, or the input has grown: what the log says counts.
-    let facts = Facts { began_at: Some(vec![NextOffset(120); 2]), ..nothing.facts() };
+    // There were more partitions: it is another topic.
+    let facts = Facts { began_at: Some(vec![NextOffset(120); 4]), ..nothing.facts() };
     let Ok(Decision::ReadChangelog(undecided)) = decide(&facts) else { panic!("it has to be read") };
     let resume = undecided.decide(ChangelogFacts::Read { highest_epoch: None }).unwrap();
     assert_eq!(resume.positions, [END; 3]);
+}
+
+#[test]
+fn a_partition_that_came_before_the_first_commit_is_read_from_its_beginning_and_the_others_from_where_they_began()
+ {
+    let nothing = Case { committed: [None; 3], store: StoreFacts::Missing, ..committed_at_5() };
+    let facts = Facts { began_at: Some(vec![NextOffset(120); 2]), ..nothing.facts() };
+    assert_eq!(facts.start, StartAt::Latest);
+    let Ok(Decision::ReadChangelog(undecided)) = decide(&facts) else { panic!("it has to be read") };
+    let resume = undecided.decide(ChangelogFacts::Read { highest_epoch: None }).unwrap();
+    assert_eq!(resume.positions, [NextOffset(120), NextOffset(120), BEGIN]);
 }
 
 #[test]

@@ -22,12 +22,14 @@ pub struct Pace {
     is_open: bool,
     is_wanted: bool,
     is_draining: bool,
+    /// The last cut of a drain is made.
+    is_done: bool,
 }
 
 /// When to cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// Not before the epoch that is under way is finished.
+    /// Not before the epoch that is under way is finished; behind the last one of a drain never.
     Later,
     /// At this time, unless something asks for it sooner.
     At(Duration),
@@ -47,6 +49,7 @@ impl Pace {
             is_open: false,
             is_wanted: false,
             is_draining: false,
+            is_done: false,
         }
     }
 
@@ -78,6 +81,7 @@ impl Pace {
     pub fn cut(&mut self, now: Duration) {
         (self.last_cut, self.due) = (now, now + self.interval);
         (self.is_wanted, self.is_open) = (false, true);
+        self.is_done = self.is_draining;
     }
 
     /// The epoch that was cut last is committed, or it was empty.
@@ -89,7 +93,7 @@ impl Pace {
     /// When to cut next, as far as is known now.
     #[must_use]
     pub fn when(&self, now: Duration) -> When {
-        if self.is_open {
+        if self.is_open || self.is_done {
             return When::Later;
         }
         let is_starting = self.commits < EARLY_COMMITS && now < EARLY_FOR;
@@ -175,6 +179,18 @@ mod tests {
         let mut pace = running();
         pace.drain();
         assert_eq!((pace.when(ms(10_001)), pace.is_draining()), (When::Now, true));
+    }
+
+    #[test]
+    fn behind_the_last_cut_of_a_drain_nothing_is_cut() {
+        let mut pace = running();
+        pace.cut(ms(10_250));
+        pace.drain();
+        pace.finished(true);
+        assert_eq!(pace.when(ms(10_260)), When::Now, "the epoch under way was not the last");
+        pace.cut(ms(10_260));
+        pace.finished(true);
+        assert_eq!(pace.when(ms(60_000)), When::Later);
     }
 
     #[test]
