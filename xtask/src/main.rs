@@ -11,6 +11,7 @@ mod instructions;
 mod kafka;
 mod maven;
 mod signals;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -44,6 +45,10 @@ usage: cargo xtask COMMAND
   instructions [--check|--write]
                        count the instructions of the hot path under callgrind and compare them with
                        bench/instructions/baseline.txt: --check fails on more than 5 % above it
+  simulate [--seed N [--lines N]] [--first-seed N] [--schedules N]
+                       run schedules of the simulator, or one of them again
+  simulate --mutants [--only TEXT] [--schedules N]
+                       break the protocol in each way of a list, and see that the simulator notices
   docs [--check]       write the generated documents, or only check that they are current
   tidy                 check the rules of the house: sizes, circles of files, arrows between crates,
                        unused dependencies, comments, names of files in documents
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&args),
         "instructions" => instructions::run(&args),
         "docs" => docs::run(&args),
+        "simulate" => simulate::run(&args),
         "tidy" => tidy::run(&args),
         "" | "-h" | "--help" | "help" => {
             println!("{USAGE}");

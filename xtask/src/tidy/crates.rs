@@ -8,7 +8,7 @@ use super::{Finding, tree::Tree};
 use crate::Error;
 
 /// Which crate may need which others of the workspace; its tests may need more.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("core", &[]),
     ("host", &["core"]),
     ("log", &["core", "host"]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("", &["core", "host", "log", "state", "actors", "supervision", "config", "telemetry", "traffic"]),
     ("bench", &["core", "config", "traffic"]),
     ("bench/instructions", &["core", "state", "traffic"]),
+    ("simulator", &["core"]),
     ("xtask", &["config"]),
 ];
 
