@@ -159,3 +159,76 @@ impl StoreState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tidegate_core::{Epoch, TimestampMs, output::own_record};
+    use tidegate_log::{
+        ByteRange, OutputBatch,
+        embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedStore},
+    };
+    use tidegate_state::{OWNER_KEY, OwnerRecord, StateDir, encode_owner};
+    use tidegate_telemetry::{Labels, Parent};
+
+    use super::*;
+
+    /// Takes part in nothing; the actors under test are linked to it.
+    struct Nobody;
+
+    impl Actor for Nobody {
+        type Msg = ();
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(&self, _myself: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+
+        async fn handle_supervisor_evt(
+            &self,
+            _myself: ActorRef<()>,
+            _event: ractor::SupervisionEvent,
+            (): &mut (),
+        ) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+    }
+
+    fn tools(dir: &std::path::Path) -> StoreTools {
+        let store = EmbeddedStore::open(dir.join("log"), 1 << 30).unwrap();
+        let topics = ["raw", "processed", "alerts", "dead", "state"].map(str::to_owned);
+        let config = EmbeddedConfig { group_id: "g".into(), writer_id: "w".into(), topics };
+        let metrics = Metrics::new(&Labels::default()).unwrap();
+        StoreTools { log: Arc::new(EmbeddedLog::new(store, config)), metrics, clock: Clock::start() }
+    }
+
+    fn commit(epoch: u64) -> Apply {
+        let mut changes = OutputBatch::default();
+        let key = ByteRange::push(&mut changes.arena, OWNER_KEY);
+        let owner = OwnerRecord { epoch: Epoch(epoch), nonce: 1, started_at_ms: TimestampMs(0) };
+        encode_owner(&owner, &mut changes.arena);
+        let value = ByteRange { start: key.end, end: changes.arena.len() as u32 };
+        changes.records.push(own_record(Topic::State, 0, TimestampMs(0), key, Some(value)));
+        let (changes, begun, trace) = (vec![Arc::new(changes)], Duration::ZERO, Parent::default());
+        Apply { epoch: Epoch(epoch), changes, begun, trace }
+    }
+
+    #[tokio::test]
+    async fn a_store_actor_that_is_killed_leaves_its_store_with_all_that_was_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (nobody, _) = Actor::spawn(None, Nobody, ()).await.unwrap();
+        let tools = tools(dir.path());
+        let metrics = tools.metrics.clone();
+        let mut keeper = Keeper::new(StateDir::open(dir.path().join("state")).unwrap());
+        keeper.store(&metrics).facts();
+        let (actor, handle, inheritance) = spawn_store(keeper, tools, nobody.get_cell()).await.unwrap();
+        handle.apply(commit(1));
+        handle.apply(commit(2));
+        actor.get_cell().kill_and_wait(None).await.unwrap();
+        // Of a writer that has not heard of it.
+        handle.apply(commit(3));
+        let mut keeper = tokio::time::timeout(Duration::from_secs(5), inheritance).await.unwrap().unwrap();
+        assert_eq!(keeper.store(&metrics).epoch(), Some(Epoch(3)));
+    }
+}

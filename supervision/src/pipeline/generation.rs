@@ -374,6 +374,8 @@ impl Live {
     }
 
     /// The local store of a generation that was ended. `None` if the disk does not answer: then it has to be opened anew.
+    /// Not to be awaited by the supervisor itself: what its actors leave comes with the word that they ended, and that is
+    /// heard between messages.
     pub(crate) async fn inheritance(self: Box<Self>) -> Option<Keeper> {
         tokio::time::timeout(STOP_TIMEOUT, self.inheritance).await.ok()?.ok()
     }

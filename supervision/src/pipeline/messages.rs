@@ -5,7 +5,7 @@ use tidegate_core::Generation;
 use tokio::sync::{mpsc, oneshot};
 
 use super::handover::Recovered;
-use crate::roster::ActorView;
+use crate::{parts::Ending, roster::ActorView};
 
 /// To the pipeline's supervisor.
 pub(crate) enum SupervisorMsg {
@@ -25,6 +25,8 @@ pub(crate) enum SupervisorMsg {
     InputGrew { generation: Generation },
     /// From outside: stop cleanly.
     Shutdown,
+    /// From the task that ended the last generation: all is committed, and the local store is closed.
+    Closed(Ending),
     /// From outside: who is there?
     Actors(oneshot::Sender<Vec<ActorView>>),
     /// From outside, for the window actors, if there are any.

@@ -15,7 +15,7 @@ use tidegate_core::{
 };
 use tidegate_host::Clock;
 use tidegate_log::{LogError, Topic};
-use tidegate_telemetry::{Phase, Status};
+use tidegate_telemetry::{Metrics, Phase, Status};
 use tokio::sync::oneshot;
 
 use super::{
@@ -99,6 +99,7 @@ impl Actor for Supervisor {
             // Of a generation that has ended.
             SupervisorMsg::InputGrew { .. } => {}
             SupervisorMsg::Shutdown => state.shut_down().await,
+            SupervisorMsg::Closed(ending) => state.end(ending),
             SupervisorMsg::Actors(reply) => {
                 // Who asked may have gone.
                 let _ = reply.send(state.actors());
@@ -188,7 +189,7 @@ impl SupervisorState {
                 self.progress(epoch, committed);
                 self.stop_at_end().await;
             }
-            PipelineEvent::Drained => self.drained().await,
+            PipelineEvent::Drained => self.drained(),
             failure => self.part_failed(failure),
         }
     }
@@ -315,20 +316,17 @@ impl SupervisorState {
         }
     }
 
-    async fn drained(&mut self) {
+    fn drained(&mut self) {
         if self.lifecycle.drained() != Step::Finish {
             return;
         }
         let ending = if self.is_at_end() { Ending::EndReached } else { Ending::Clean };
-        if let Some(live) = self.live.take() {
-            live.end().await;
-            if let Some(mut keeper) = live.inheritance().await {
-                let metrics = self.shared.metrics.clone();
-                // What a store cannot take now, the next process finds in the changelog.
-                let _ = tokio::task::spawn_blocking(move || keeper.store(&metrics).epoch()).await;
-            }
-        }
-        self.end(ending);
+        let Some(live) = self.live.take() else { return self.end(ending) };
+        let (supervisor, metrics) = (self.myself.clone(), self.shared.metrics.clone());
+        tokio::spawn(async move {
+            close(live, metrics).await;
+            let _ = supervisor.cast(SupervisorMsg::Closed(ending));
+        });
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -350,5 +348,14 @@ impl SupervisorState {
             // Nobody waits any more: the process is ending anyway.
             let _ = tell.send(ending);
         }
+    }
+}
+
+/// Ends a generation of which all is committed, and brings the local store up to that.
+async fn close(live: Box<Live>, metrics: Metrics) {
+    live.end().await;
+    if let Some(mut keeper) = live.inheritance().await {
+        // What the store cannot take now, the next process finds in the changelog.
+        let _ = tokio::task::spawn_blocking(move || keeper.store(&metrics).epoch()).await;
     }
 }
