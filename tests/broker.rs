@@ -1,16 +1,13 @@
 //! The broker goes away and comes back.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
     thread,
 };
 
-use support::{
+use crate::support::{
+    self,
     broker::Broker,
     events::Mix,
     kafka::{Input, Kafka},

@@ -1,16 +1,13 @@
 //! The command line: exit codes, and words that say what to do.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::fs;
 
-use serde_json::Value;
-use support::{
+use crate::support::{
+    self,
     kafka::Kafka,
     site::{Output, Site, output, tidegate},
 };
+use serde_json::Value;
 
 /// A file with a typo, a bad duration and a bad number, and what is said about them.
 const BAD_CONFIG: &str = r#"[kafka]

@@ -1,11 +1,7 @@
 //! This host's clock is wrong, the broker's is right.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{daemon::Daemon, events::event, kafka::Input, site::Site, wait};
 use serde_json::Value;
-use support::{daemon::Daemon, events::event, kafka::Input, site::Site, wait};
 
 const HOUR: i64 = 3_600_000;
 

@@ -1,9 +1,5 @@
 //! Crashes of the process: kill -9 at any moment leaves no trace in the outputs.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     sync::{
         Arc,
@@ -13,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use support::{
+use crate::support::{
+    self,
     events::{Mix, event},
     kafka::Input,
     oracle::{DEFAULT_RULE, Job, SLIDING_RULE},

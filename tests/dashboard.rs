@@ -1,19 +1,15 @@
 //! The dashboard in a real browser: it loads, lives, survives, and shows names as nothing but names.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::path::Path;
 
-use serde_json::{Value, json};
-use support::{
+use crate::support::{
     browser::Browser,
     daemon::Daemon,
     daemon_api::{await_api, post},
     site::Site,
     wait,
 };
+use serde_json::{Value, json};
 
 const ENTER: &str = "\u{e007}";
 /// A browser that takes it for more than a name says so in the title.

@@ -1,9 +1,5 @@
 //! What a newcomer sees first.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -12,8 +8,8 @@ use std::{
     thread,
 };
 
-use support::{
-    embedded, http,
+use crate::support::{
+    self, embedded, http,
     site::{output, tidegate},
     wait,
 };

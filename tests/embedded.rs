@@ -1,10 +1,6 @@
 //! The whole job on the embedded log: the same results as on Kafka, whatever happens to the process, the disk
 //! and the files.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -17,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
-use support::{
+use crate::support::{
+    self,
     daemon::Daemon,
     disk::SmallDisk,
     events::{Mix, event},
@@ -27,6 +23,7 @@ use support::{
     site::{Site, files_below},
     verify, wait,
 };
+use serde_json::Value;
 use tidegate_log::LogError;
 
 const SEED: u64 = 4_711;

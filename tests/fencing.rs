@@ -1,10 +1,6 @@
 //! Two daemons that take each other for themselves.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{events::Mix, kafka::Input, site::Site, verify, wait};
+use crate::support::{self, events::Mix, kafka::Input, site::Site, verify, wait};
 
 /// Short, so that thresholds are passed.
 const SPAN_MS: u64 = 60_000;

@@ -1,12 +1,8 @@
 //! The geo database: it may be missing, broken or replaced, and the pipeline goes on.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::fs;
 
-use support::{
+use crate::support::{
     daemon::Daemon,
     events::record,
     geo::{BUILT_AT, database, newer_database},

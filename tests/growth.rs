@@ -1,10 +1,6 @@
 //! The input topic gets more partitions while the daemon runs.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{
+use crate::support::{
     events::event,
     site::{Site, output},
     wait,

@@ -1,10 +1,7 @@
 //! Limits of memory hold, and what they cost is counted.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{
+use crate::support::{
+    self,
     events::{event, record},
     kafka::Input,
     site::Site,

@@ -1,9 +1,5 @@
 //! The ready-made dashboard and alarms against a real Prometheus that scrapes a real daemon.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -13,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
-use support::{
+use crate::support::{
     daemon_api::post,
     site::{Site, free_address},
     wait,
 };
+use serde_json::{Value, json};
 
 /// Set where Prometheus must be there, such as in CI: without it the tests then fail.
 const REQUIRED: &str = "TIDEGATE_TEST_PROMETHEUS";

@@ -1,9 +1,5 @@
 //! What the daemon tells of itself: the API keeps to its document, shows what happened, and streams it.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, BufReader, Write as _},
@@ -11,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
-use support::{
+use crate::support::{
     daemon::Daemon,
     daemon_api::{api, await_api, post},
     site::Site,
     wait,
 };
+use serde_json::{Value, json};
 
 /// As hostile as a name can be.
 const SERVICE: &str = "<img src=x onerror=\"alert(1)\">\u{202e}";

@@ -1,10 +1,6 @@
 //! Committed offsets that are missing or point to nowhere: refused with clear words, never reset.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{
+use crate::support::{
     events::{Mix, event},
     kafka::Input,
     site::Site,

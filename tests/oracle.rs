@@ -1,12 +1,9 @@
 //! The oracle itself, on cases worked out by hand: what judges the pipeline has to be right, and to notice.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use support::{
+use crate::support::{
+    self,
     events::Mix,
     json,
     kafka::Record,

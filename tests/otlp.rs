@@ -1,9 +1,5 @@
 //! Traces, metrics and logs at a real OTLP receiver, and a pipeline that does not care whether it is there.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -12,6 +8,14 @@ use std::{
     thread,
 };
 
+use crate::support::{
+    self,
+    daemon::Daemon,
+    daemon_api::{api, await_api, post},
+    events::Mix,
+    site::Site,
+    wait,
+};
 use opentelemetry_proto::tonic::{
     collector::{
         logs::v1::{
@@ -32,13 +36,6 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 use serde_json::{Value, json};
-use support::{
-    daemon::Daemon,
-    daemon_api::{api, await_api, post},
-    events::Mix,
-    site::Site,
-    wait,
-};
 use tonic::{Request, Response, Status, async_trait};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";

@@ -1,10 +1,7 @@
 //! The whole job, compared record by record with an independent computation.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{
+use crate::support::{
+    self,
     events::{Mix, event, record},
     kafka::{Input, Record},
     oracle::{DEFAULT_RULE, Expected, Job, Phase, Rule, SLIDING_RULE},

@@ -1,21 +1,12 @@
 //! Records that a topic refuses for good: each costs itself alone, and never the flow.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use rdkafka::{
-    ClientConfig,
-    consumer::{BaseConsumer, Consumer as _},
-};
-use serde_json::Value;
-use support::{
+use crate::support::{
     daemon::Daemon,
     events::{event, record},
     kafka::{Input, Record},
@@ -23,6 +14,11 @@ use support::{
     site::Site,
     wait,
 };
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+};
+use serde_json::Value;
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;

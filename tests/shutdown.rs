@@ -1,10 +1,7 @@
 //! Ending on request.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{
+use crate::support::{
+    self,
     events::{Mix, event},
     site::Site,
     verify, wait,

@@ -1,12 +1,8 @@
 //! The local state is a cache that can lie: whatever happens to it, windows go on exactly.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{fs, os::unix::fs::FileExt, path::Path};
 
-use support::{
+use crate::support::{
     daemon::Daemon,
     disk::SmallDisk,
     events::Mix,

@@ -1,10 +1,6 @@
 //! Faults inside of the process: any actor may panic, any event may be poisonous.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{
+use crate::support::{
     events::{Mix, event, record},
     kafka::Input,
     oracle::Job,

@@ -1,10 +1,6 @@
 //! Event time: what closes windows, and what is late.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{
+use crate::support::{
     events::{event, sentinels},
     kafka::Input,
     oracle::{DEFAULT_RULE, Job, Phase, Rule},

@@ -1,10 +1,6 @@
 //! Topics that are not what they were: deleted, created anew, never created by a client.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{
+use crate::support::{
     broker::Broker,
     events::event,
     kafka::Input,

@@ -1,16 +1,13 @@
 //! Runs that end by themselves: they process what is there, all of it and no more.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use support::{
+use crate::support::{
+    self,
     events::{Mix, event},
     kafka::{Input, Record},
     oracle::Expected,

@@ -1,6 +1,6 @@
 //! The pipeline as the daemon sees it: how to start, stop and look at it.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use ractor::{Actor, ActorRef, SpawnErr};
 use tidegate_core::window::OpenWindow;
@@ -97,17 +97,20 @@ impl PipelineView {
 ///
 /// # Errors
 /// [`SpawnErr`] if the actors that supervise cannot be spawned.
-pub async fn start(parts: Parts) -> Result<PipelineHandle, SpawnErr> {
-    let (ending, ended) = oneshot::channel();
-    let (failed, has_failed) = oneshot::channel();
-    let (tell, spawned) = oneshot::channel();
-    let pipeline =
-        Child { name: "pipeline".into(), start: once(parts, ending, tell), on_failure: OnFailure::End };
-    Actor::spawn(None, Root, (vec![pipeline], failed)).await?;
-    match spawned.await {
-        Ok(supervisor) => Ok(PipelineHandle { supervisor, ended, has_failed }),
-        Err(_) => Err(SpawnErr::StartupFailed(has_failed.await.unwrap_or_default().into())),
-    }
+// Boxed, or all actors would be compiled where it is awaited, with what that crate is optimised for.
+pub fn start(parts: Parts) -> Pin<Box<dyn Future<Output = Result<PipelineHandle, SpawnErr>> + Send>> {
+    Box::pin(async move {
+        let (ending, ended) = oneshot::channel();
+        let (failed, has_failed) = oneshot::channel();
+        let (tell, spawned) = oneshot::channel();
+        let start = once(parts, ending, tell);
+        let pipeline = Child { name: "pipeline".into(), start, on_failure: OnFailure::End };
+        Actor::spawn(None, Root, (vec![pipeline], failed)).await?;
+        match spawned.await {
+            Ok(supervisor) => Ok(PipelineHandle { supervisor, ended, has_failed }),
+            Err(_) => Err(SpawnErr::StartupFailed(has_failed.await.unwrap_or_default().into())),
+        }
+    })
 }
 
 /// Starts the pipeline's supervisor, and tells who it is.

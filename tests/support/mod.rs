@@ -4,8 +4,7 @@
 //! Nothing here uses code of the pipeline: the tests see the product as its users do. The embedded log has no other
 //! client than its own, so that is what writes and reads it while no daemon has it.
 
-// Every test file uses a part of it.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(unreachable_pub)]
 
 pub mod broker;
 pub mod browser;
@@ -27,7 +26,7 @@ pub mod wait;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Tests of one file run in parallel; those that need the whole machine take turns.
+/// Tests run in parallel; those that need the whole machine take turns.
 pub fn heavy() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

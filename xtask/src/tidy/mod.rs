@@ -6,6 +6,7 @@ mod circles;
 mod comments;
 mod crates;
 mod docs;
+mod forgotten;
 mod modules;
 mod sizes;
 mod tree;
@@ -56,6 +57,7 @@ fn check(tree: &Tree) -> Result<Vec<Finding>, Error> {
     found.extend(crates::check(tree)?);
     found.extend(comments::check(tree)?);
     found.extend(docs::check(tree));
+    found.extend(forgotten::check(tree));
     found.sort();
     Ok(found)
 }
