@@ -8,18 +8,11 @@ use tidegate_core::{
     recovery::OffsetRange,
 };
 
-use crate::LogError;
-
-/// How the log feels, as seen by its clients; cheap to ask at any time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// Not connected yet.
-    Connecting,
-    /// Answers.
-    Up,
-    /// Does not answer; the last error.
-    Down(String),
-}
+use crate::{
+    LogError,
+    group::GroupReader,
+    reading::{Health, RecordReader},
+};
 
 /// A log: a factory of connections to it. All methods block.
 pub trait Log: Send + Sync + 'static {
@@ -36,12 +29,20 @@ pub trait Log: Send + Sync + 'static {
     /// [`LogError::Misconfigured`] if the client refuses its settings.
     fn writer(&self, topics: &TopicsFacts) -> Result<Box<dyn EpochWriter>, LogError>;
 
-    /// A new reader of the input.
+    /// A new reader of a topic, which is told where to read.
     ///
     /// # Errors
     /// [`LogError::Misconfigured`] if the client refuses its settings; [`LogError::Unavailable`] if the log does not
     /// answer.
-    fn reader(&self) -> Result<Box<dyn RecordReader>, LogError>;
+    fn reader(&self, topic: Topic) -> Result<Box<dyn RecordReader>, LogError>;
+
+    /// A new member of the consumer group `group` that reads a topic: the group shares the partitions out among its
+    /// members.
+    ///
+    /// # Errors
+    /// [`LogError::Misconfigured`] if the client refuses its settings; [`LogError::Unavailable`] if the log does not
+    /// answer.
+    fn group_reader(&self, topic: Topic, group: &str) -> Result<Box<dyn GroupReader>, LogError>;
 
     /// Begin and end of every partition of `topic` at this moment.
     ///
@@ -162,56 +163,4 @@ pub trait EpochWriter: Send {
 
     /// Whether the epoch saw no sign of trouble, so that [`abort`](Self::abort) is safe instead of a new writer.
     fn is_clean(&self) -> bool;
-}
-
-/// One record as it is read; borrowed from the client.
-#[derive(Debug, Clone, Copy)]
-pub struct RecordRef<'a> {
-    /// Partition of the input.
-    pub partition: PartitionId,
-    /// Offset.
-    pub offset: i64,
-    /// Kafka timestamp.
-    pub timestamp: TimestampMs,
-    /// Key, if any.
-    pub key: Option<&'a [u8]>,
-    /// Value; `None` is a tombstone.
-    pub value: Option<&'a [u8]>,
-}
-
-/// Takes what a reader reads.
-pub trait RecordSink {
-    /// The next record of its partition. `headers` writes the record's headers, encoded, to the end of the
-    /// given arena.
-    fn record(&mut self, record: RecordRef<'_>, headers: &mut dyn FnMut(&mut Vec<u8>));
-
-    /// A partition was read to its end, so far.
-    fn end_of_partition(&mut self, partition: PartitionId, next: NextOffset);
-}
-
-/// Reads the input from given offsets, without a group.
-pub trait RecordReader: Send {
-    /// Reads from these positions on; records fetched before are forgotten.
-    ///
-    /// # Errors
-    /// [`LogError::Broken`] if the client refuses it.
-    fn assign(&mut self, positions: &[(PartitionId, NextOffset)]) -> Result<(), LogError>;
-
-    /// Hands up to `max_records` committed records to `sink`, waiting up to `timeout` for the first.
-    /// Returns how many. With `max_records` 0 it only attends to the connection.
-    ///
-    /// # Errors
-    /// [`LogError::OffsetOutOfRange`] and other lasting errors; a broker that is away is no error here.
-    fn poll(
-        &mut self,
-        timeout: Duration,
-        max_records: usize,
-        sink: &mut dyn RecordSink,
-    ) -> Result<usize, LogError>;
-
-    /// The last known end (high watermark) of an input partition, from what was fetched.
-    fn end_offset(&self, partition: PartitionId) -> Option<NextOffset>;
-
-    /// How the connection is.
-    fn health(&self) -> Health;
 }

@@ -9,14 +9,17 @@
 mod contract;
 pub mod embedded;
 mod error;
+mod group;
 pub mod kafka;
+mod reading;
 mod topics;
 
 pub use contract::{
-    ChangelogRecord, CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Health, InputProgress, Log,
-    RecordReader, RecordRef, RecordSink,
+    ChangelogRecord, CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, InputProgress, Log,
 };
 pub use error::{LogError, Refused};
+pub use group::{GroupEvent, GroupReader};
+pub use reading::{Health, RecordReader, RecordRef, RecordSink};
 pub use tidegate_core::{
     record::{
         ByteRange, HEADER_LENGTHS_BYTES, HeaderIter, Headers, Origin, OutputBatch, OutputRecord, RecordBatch,

@@ -30,7 +30,7 @@ fn a_broker_that_stops_is_down_until_it_goes_on_and_an_epoch_that_its_death_inte
     let kafka = Kafka::names("broker", broker.address.clone());
     kafka.create_topics();
     let log = kafka.log();
-    let mut reader = log.reader().unwrap();
+    let mut reader = log.reader(Topic::Raw).unwrap();
     reader.assign(&positions(&[0; 3])).unwrap();
     wait_for(reader.as_mut(), "up", |health| *health == Health::Up);
 

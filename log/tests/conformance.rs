@@ -140,7 +140,7 @@ fn fill_input(harness: &dyn Harness) {
 fn reading_starts_where_it_is_told_and_ends_past_control_records(harness: &dyn Harness) {
     fill_input(harness);
     let log = harness.log();
-    let mut reader = log.reader().unwrap();
+    let mut reader = log.reader(Topic::Raw).unwrap();
     let layout = harness.layout();
     let end = layout.before(10);
     reader.assign(&positions(&[0, layout.before(5), layout.last_marker(10)])).unwrap();
@@ -156,7 +156,7 @@ fn reading_starts_where_it_is_told_and_ends_past_control_records(harness: &dyn H
 fn assigning_again_forgets_what_was_fetched(harness: &dyn Harness) {
     fill_input(harness);
     let log = harness.log();
-    let mut reader = log.reader().unwrap();
+    let mut reader = log.reader(Topic::Raw).unwrap();
     reader.assign(&positions(&[0; 3])).unwrap();
     let layout = harness.layout();
     let (last, end) = (layout.at(9), layout.before(10));
@@ -270,7 +270,7 @@ fn an_epoch_larger_than_the_clients_queue_is_whole_and_in_order(harness: &dyn Ha
 fn an_offset_that_is_not_there_is_an_error(harness: &dyn Harness) {
     fill_input(harness);
     let log = harness.log();
-    let mut reader = log.reader().unwrap();
+    let mut reader = log.reader(Topic::Raw).unwrap();
     reader.assign(&positions(&[0, 1_000, 0])).unwrap();
     let deadline = Instant::now() + DEADLINE;
     let error = loop {

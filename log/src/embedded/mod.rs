@@ -10,6 +10,7 @@
 mod append;
 mod chunk;
 mod clean;
+mod group;
 mod queue;
 mod reader;
 mod rows;
@@ -31,14 +32,15 @@ use tidegate_host::wall_time;
 
 pub use self::queue::{NewRecord, Place};
 use self::{
+    group::EmbeddedGroupReader,
     reader::{Cursor, EmbeddedReader, out_of_range},
     rows::{OffsetKey, Slot},
     store::Store,
     writer::EmbeddedWriter,
 };
 use crate::{
-    Applied, ChangelogRecord, Drift, EpochWriter, Health, Log, LogError, OffsetRange, RecordReader, Topic,
-    TopicFacts, TopicSpec, TopicsFacts,
+    Applied, ChangelogRecord, Drift, EpochWriter, GroupReader, Health, Log, LogError, OffsetRange,
+    RecordReader, Topic, TopicFacts, TopicSpec, TopicsFacts,
 };
 
 /// Largest record that a topic takes, as `max.message.bytes` of Kafka.
@@ -266,9 +268,14 @@ impl Log for EmbeddedLog {
         Ok(Box::new(EmbeddedWriter::new(Arc::clone(&self.store.0), writer_id, group_id, &names, topics)?))
     }
 
-    fn reader(&self) -> Result<Box<dyn RecordReader>, LogError> {
-        let topic = self.config.topics[Topic::Raw as usize].clone();
+    fn reader(&self, topic: Topic) -> Result<Box<dyn RecordReader>, LogError> {
+        let topic = self.config.topics[topic as usize].clone();
         Ok(Box::new(EmbeddedReader::new(Arc::clone(&self.store.0), topic)))
+    }
+
+    fn group_reader(&self, topic: Topic, group: &str) -> Result<Box<dyn GroupReader>, LogError> {
+        let topic = self.config.topics[topic as usize].clone();
+        Ok(Box::new(EmbeddedGroupReader::new(Arc::clone(&self.store.0), topic, group.to_owned())))
     }
 
     fn offsets(&self, topic: Topic, _stable: bool, _timeout: Duration) -> Result<Vec<OffsetRange>, LogError> {

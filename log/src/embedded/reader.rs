@@ -135,7 +135,7 @@ impl Cursor {
     }
 }
 
-/// The pipeline's reader.
+/// A reader of some partitions of a topic.
 pub(super) struct EmbeddedReader {
     store: Arc<Store>,
     topic: String,
@@ -147,6 +147,16 @@ pub(super) struct EmbeddedReader {
 impl EmbeddedReader {
     pub(super) fn new(store: Arc<Store>, topic: String) -> Self {
         Self { store, topic, cursors: Vec::new(), turn: 0 }
+    }
+
+    /// Reads these partitions too, or from other positions than before.
+    pub(super) fn add(&mut self, positions: &[(PartitionId, NextOffset)]) -> Result<(), LogError> {
+        for (partition, next) in positions {
+            let (slot, compacted) = self.slot(*partition)?;
+            self.cursors.retain(|cursor| cursor.slot != slot);
+            self.cursors.push(Cursor::new(slot, compacted, next.0));
+        }
+        Ok(())
     }
 
     fn slot(&self, partition: PartitionId) -> Result<(Slot, bool), LogError> {

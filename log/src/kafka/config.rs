@@ -143,6 +143,18 @@ impl KafkaConfig {
         config
     }
 
+    /// A client that reads a topic as a member of `group`. What the others read goes on while partitions change hands.
+    pub(super) fn member(&self, topic: Topic, group: &str) -> ClientConfig {
+        let mut config = self.reader(topic);
+        config
+            .set("group.id", group)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            // Taken from a queue in bulk, the word that a partition ends counts as a record: librdkafka 2.12 then goes
+            // on one offset too far when a change of the group has paused the partition.
+            .set("enable.partition.eof", "false");
+        config
+    }
+
     /// The transactional writer.
     /// `most_batch_bytes` is what topics were seen to take.
     pub(super) fn writer(&self, topics: &TopicsFacts, most_batch_bytes: usize) -> ClientConfig {

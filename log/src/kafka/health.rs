@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -10,12 +10,13 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext,
+    ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::ConsumerContext,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
     message::Message as _,
     producer::{DeliveryResult, ProducerContext},
+    types::RDKafkaRespErr,
 };
 use serde::Deserialize;
 
@@ -45,6 +46,23 @@ pub(super) struct ClientHealth {
     failed_deliveries: AtomicU64,
     /// Reports of records that were refused for good, since they were last taken.
     refused: Mutex<Vec<Undelivered>>,
+    group: Mutex<Membership>,
+}
+
+/// What the consumer group decided, and nobody has looked at.
+#[derive(Debug, Default)]
+struct Membership {
+    rebalances: VecDeque<Rebalance>,
+    has_left: bool,
+}
+
+/// What the consumer group decided about this member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rebalance {
+    /// These partitions are its own now; there may be none.
+    Assigned(Vec<u32>),
+    /// These go to another member.
+    Revoked(Vec<u32>),
 }
 
 impl ClientHealth {
@@ -56,6 +74,7 @@ impl ClientHealth {
             errors: AtomicU64::new(0),
             failed_deliveries: AtomicU64::new(0),
             refused: Mutex::default(),
+            group: Mutex::default(),
         }
     }
 
@@ -85,6 +104,21 @@ impl ClientHealth {
     /// The last error, until the connection was seen to be well again.
     pub(super) fn last_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         lock(&self.last_error).clone()
+    }
+
+    /// What the consumer group decided next.
+    pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
+        lock(&self.group).rebalances.pop_front()
+    }
+
+    /// A decision of the group could not be dealt with yet.
+    pub(super) fn put_back(&self, rebalance: Rebalance) {
+        lock(&self.group).rebalances.push_front(rebalance);
+    }
+
+    /// From now on nobody looks at what the group decides.
+    pub(super) fn leave_group(&self) {
+        lock(&self.group).has_left = true;
     }
 
     fn note(&self, code: RDKafkaErrorCode, reason: &str) {
@@ -175,7 +209,31 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {}
+impl ConsumerContext for Context {
+    /// The answer is given by whoever reads, see `group.rs`; unless nobody does any more.
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let list = partitions.elements().iter().map(|element| element.partition() as u32).collect();
+        let is_assignment = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if lock(&self.0.group).has_left {
+            // Leaving waits for this answer.
+            let answer = match is_assignment {
+                true => consumer.incremental_assign(partitions),
+                false => consumer.incremental_unassign(partitions),
+            };
+            if let Err(error) = answer {
+                tracing::debug!(%error, "the group's last word cannot be answered");
+            }
+            return;
+        }
+        let news = if is_assignment { Rebalance::Assigned(list) } else { Rebalance::Revoked(list) };
+        lock(&self.0.group).rebalances.push_back(news);
+    }
+}
 
 impl ProducerContext for Context {
     /// The record's [`Origin`].

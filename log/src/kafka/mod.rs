@@ -9,6 +9,7 @@ mod changelog;
 mod config;
 mod extent;
 mod failure;
+mod group;
 mod health;
 mod native;
 mod offline;
@@ -39,6 +40,7 @@ use tidegate_core::NextOffset;
 use self::{
     admin::Limits,
     failure::{classify, code, is_missing},
+    group::KafkaGroupReader,
     health::{Clients, Context},
     reader::KafkaReader,
     refused::Learnt,
@@ -51,8 +53,8 @@ pub use self::{
     plain::PlainProducer,
 };
 use crate::{
-    ChangelogRecord, EpochWriter, Health, Log, LogError, OffsetRange, RecordReader, Topic, TopicFacts,
-    TopicsFacts,
+    ChangelogRecord, EpochWriter, GroupReader, Health, Log, LogError, OffsetRange, RecordReader, Topic,
+    TopicFacts, TopicsFacts,
 };
 
 /// A log on Apache Kafka.
@@ -170,9 +172,13 @@ impl Log for KafkaLog {
         Ok(Box::new(KafkaWriter::new(&self.config, topics, &self.clients, &self.learnt)?))
     }
 
-    fn reader(&self) -> Result<Box<dyn RecordReader>, LogError> {
-        let reader = self.note(KafkaReader::connect(&self.config, Topic::Raw, &self.clients))?;
+    fn reader(&self, topic: Topic) -> Result<Box<dyn RecordReader>, LogError> {
+        let reader = self.note(KafkaReader::connect(&self.config, topic, &self.clients))?;
         Ok(Box::new(reader))
+    }
+
+    fn group_reader(&self, topic: Topic, group: &str) -> Result<Box<dyn GroupReader>, LogError> {
+        Ok(Box::new(KafkaGroupReader::connect(&self.config, topic, group, &self.clients)?))
     }
 
     fn offsets(&self, topic: Topic, stable: bool, timeout: Duration) -> Result<Vec<OffsetRange>, LogError> {

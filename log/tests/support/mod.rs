@@ -176,7 +176,7 @@ pub fn poll_until(reader: &mut dyn RecordReader, mut done: impl FnMut(&Collected
 pub fn dump(harness: &dyn Harness, topic: Topic) -> Collected {
     let log = harness.seen_from(topic);
     let ranges = log.offsets(Topic::Raw, false, DEADLINE).unwrap();
-    let mut reader = log.reader().unwrap();
+    let mut reader = log.reader(Topic::Raw).unwrap();
     reader.assign(&positions(&ranges.iter().map(|range| range.begin.0).collect::<Vec<_>>())).unwrap();
     poll_until(reader.as_mut(), |seen| {
         // A commit is answered before its markers are written: the end may have moved on by those.

@@ -223,7 +223,7 @@ impl Recovery {
     }
 
     fn new_reader(&self) -> Result<ReaderHandle, RecoveryError> {
-        let reader = self.log.reader()?;
+        let reader = self.log.reader(Topic::Raw)?;
         ReaderHandle::spawn(reader, self.events.clone(), self.metrics.clone()).map_err(no_thread)
     }
 

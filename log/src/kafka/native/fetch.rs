@@ -120,21 +120,26 @@ impl FetchQueue {
         let queue = queue.ok_or(LogError::Broken { what: "kafka reader", cause: "no queue".into() })?;
         let this = Self { queue, batch: Messages(Vec::new()), topic, consumer };
         for partition in partitions {
-            // SAFETY: client, topic and queue are alive; the partition's handle is given back at once, which
-            // does not undo the forwarding.
-            unsafe {
-                let source = sys::rd_kafka_queue_get_partition(client, this.topic.as_ptr(), partition as i32);
-                if source.is_null() {
-                    return Err(LogError::Broken {
-                        what: "kafka reader",
-                        cause: format!("no partition {partition}"),
-                    });
-                }
-                sys::rd_kafka_queue_forward(source, this.queue.as_ptr());
-                sys::rd_kafka_queue_destroy(source);
-            }
+            this.forward(partition)?;
         }
         Ok(this)
+    }
+
+    /// Has one more partition deliver into the queue. Must be called before it is assigned.
+    pub(in crate::kafka) fn forward(&self, partition: u32) -> Result<(), LogError> {
+        let client = self.consumer.client().native_ptr();
+        // SAFETY: client, topic and queue are alive; the partition's handle is given back at once, which
+        // does not undo the forwarding.
+        unsafe {
+            let source = sys::rd_kafka_queue_get_partition(client, self.topic.as_ptr(), partition as i32);
+            if source.is_null() {
+                let cause = format!("no partition {partition}");
+                return Err(LogError::Broken { what: "kafka reader", cause });
+            }
+            sys::rd_kafka_queue_forward(source, self.queue.as_ptr());
+            sys::rd_kafka_queue_destroy(source);
+        }
+        Ok(())
     }
 
     pub(in crate::kafka) fn consumer(&self) -> &BaseConsumer<Context> {
