@@ -9,6 +9,7 @@ pub mod bots;
 pub mod broker_clock;
 pub mod client_properties;
 pub mod dead_letter;
+pub mod delivery;
 pub mod epoch;
 pub mod event;
 pub mod geo;
