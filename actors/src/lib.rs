@@ -19,6 +19,7 @@
 
 mod commit;
 mod control;
+mod derived;
 mod events;
 mod intake;
 mod positions;

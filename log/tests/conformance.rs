@@ -2,6 +2,7 @@
 //! end run them all on Apache Kafka and on the embedded log.
 #![allow(clippy::unwrap_used)]
 
+#[macro_use]
 mod support;
 
 use std::time::{Duration, Instant};
@@ -284,27 +285,6 @@ fn an_offset_that_is_not_there_is_an_error(harness: &dyn Harness) {
     reader.assign(&positions(&[0, harness.layout().before(10), 0])).unwrap();
     let seen = poll_until(reader.as_mut(), |seen| seen.ends.len() == 3);
     assert_eq!(seen.records.len(), 20);
-}
-
-macro_rules! on_all_logs {
-    ($($rule:ident),* $(,)?) => {
-        mod kafka {
-            $(
-                #[test]
-                fn $rule() {
-                    super::$rule(&super::Kafka::new(stringify!($rule)));
-                }
-            )*
-        }
-        mod embedded {
-            $(
-                #[test]
-                fn $rule() {
-                    super::$rule(&super::Embedded::new());
-                }
-            )*
-        }
-    };
 }
 
 on_all_logs!(

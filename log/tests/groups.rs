@@ -1,6 +1,7 @@
 //! What every log must keep for members of consumer groups; and what only a group of several can show, on Apache Kafka.
 #![allow(clippy::unwrap_used)]
 
+#[macro_use]
 mod support;
 
 use std::{
@@ -162,27 +163,6 @@ fn a_partition_of_somebody_else_is_refused(harness: &dyn Harness) {
     member.poll_until(|member| member.committed.len() == PARTITIONS as usize);
     let other = member.reader.read_from(&[(PartitionId(PARTITIONS), NextOffset(0))]);
     assert!(matches!(other, Err(LogError::Broken { .. })), "{other:?}");
-}
-
-macro_rules! on_all_logs {
-    ($($rule:ident),* $(,)?) => {
-        mod kafka {
-            $(
-                #[test]
-                fn $rule() {
-                    super::$rule(&super::Kafka::new(stringify!($rule)));
-                }
-            )*
-        }
-        mod embedded {
-            $(
-                #[test]
-                fn $rule() {
-                    super::$rule(&super::Embedded::new());
-                }
-            )*
-        }
-    };
 }
 
 on_all_logs!(

@@ -7,6 +7,7 @@
 //! without. Its supervisor recovers, spawns a generation, and answers failures as `core::supervision` decides: a worker
 //! is replaced, a generation ends and the next begins where the last commit was, or the pipeline ends.
 
+mod ended;
 mod handle;
 mod parts;
 mod pipeline;

@@ -11,6 +11,8 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, Supervisi
 use tidegate_core::supervision::{Backoff, RestartBudget};
 use tokio::sync::oneshot;
 
+use crate::ended::who_ended;
+
 /// Pause after the first and the following failures of a child in a row.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
@@ -106,13 +108,7 @@ impl Actor for Root {
         event: SupervisionEvent,
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
-        let (who, cause) = match event {
-            SupervisionEvent::ActorFailed(who, error) => (who, error.to_string()),
-            SupervisionEvent::ActorTerminated(who, _, reason) => {
-                (who, reason.unwrap_or_else(|| "it ended by itself".into()))
-            }
-            _ => return Ok(()),
-        };
+        let Some((who, cause)) = who_ended(event) else { return Ok(()) };
         let is_it =
             |child: &ChildState| child.actor.as_ref().is_some_and(|actor| actor.get_id() == who.get_id());
         if let Some(index) = state.children.iter().position(is_it) {

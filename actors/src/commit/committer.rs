@@ -35,6 +35,7 @@ use super::{
 };
 use crate::{
     control::barrier::BarrierMsg,
+    derived_message,
     events::{Events, PipelineEvent},
 };
 
@@ -74,22 +75,7 @@ pub enum CommitterMsg {
     Overdue(Epoch),
 }
 
-impl From<Committed> for CommitterMsg {
-    fn from(committed: Committed) -> Self {
-        Self::Committed(committed)
-    }
-}
-
-impl TryFrom<CommitterMsg> for Committed {
-    type Error = ();
-
-    fn try_from(message: CommitterMsg) -> Result<Self, ()> {
-        match message {
-            CommitterMsg::Committed(committed) => Ok(committed),
-            _ => Err(()),
-        }
-    }
-}
+derived_message!(CommitterMsg::Committed(Committed));
 
 /// What the committer works with.
 pub struct CommitterArgs {

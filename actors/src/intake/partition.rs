@@ -22,6 +22,7 @@ use tidegate_telemetry::{Metrics, Span, Stage, Traces};
 
 use crate::{
     commit::committer::CommitterMsg,
+    derived_message,
     events::{Events, PipelineEvent},
     traced::batch_span,
     windows::window::WindowMsg,
@@ -89,39 +90,8 @@ struct Batch {
     span: Span,
 }
 
-impl From<Returned> for PartitionMsg {
-    fn from(returned: Returned) -> Self {
-        Self::Returned(returned)
-    }
-}
-
-impl TryFrom<PartitionMsg> for Returned {
-    type Error = ();
-
-    fn try_from(message: PartitionMsg) -> Result<Self, ()> {
-        match message {
-            PartitionMsg::Returned(returned) => Ok(returned),
-            _ => Err(()),
-        }
-    }
-}
-
-impl From<Cut> for PartitionMsg {
-    fn from(cut: Cut) -> Self {
-        Self::Cut(cut)
-    }
-}
-
-impl TryFrom<PartitionMsg> for Cut {
-    type Error = ();
-
-    fn try_from(message: PartitionMsg) -> Result<Self, ()> {
-        match message {
-            PartitionMsg::Cut(cut) => Ok(cut),
-            _ => Err(()),
-        }
-    }
-}
+derived_message!(PartitionMsg::Returned(Returned));
+derived_message!(PartitionMsg::Cut(Cut));
 
 impl Actor for Partition {
     type Msg = PartitionMsg;

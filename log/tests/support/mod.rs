@@ -1,5 +1,5 @@
 //! What the tests need of a log besides its contract, and Kafka as such a log.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub, unused_imports)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, unused_imports, unused_macros)]
 
 mod broker;
 
@@ -378,4 +378,26 @@ impl Harness for Embedded {
     fn layout(&self) -> Layout {
         Layout::Dense
     }
+}
+
+/// Runs rules, functions over a [`Harness`], as tests on Apache Kafka and on the embedded log.
+macro_rules! on_all_logs {
+    ($($rule:ident),* $(,)?) => {
+        mod kafka {
+            $(
+                #[test]
+                fn $rule() {
+                    super::$rule(&super::Kafka::new(stringify!($rule)));
+                }
+            )*
+        }
+        mod embedded {
+            $(
+                #[test]
+                fn $rule() {
+                    super::$rule(&super::Embedded::new());
+                }
+            )*
+        }
+    };
 }

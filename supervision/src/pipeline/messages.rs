@@ -1,6 +1,6 @@
 //! The supervisor's messages.
 
-use tidegate_actors::{PipelineEvent, Report};
+use tidegate_actors::{PipelineEvent, Report, derived_message};
 use tidegate_core::Generation;
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,19 +33,4 @@ pub(crate) enum SupervisorMsg {
     Report { limit: usize, reply: mpsc::Sender<Report> },
 }
 
-impl From<PipelineEvent> for SupervisorMsg {
-    fn from(event: PipelineEvent) -> Self {
-        Self::Event(event)
-    }
-}
-
-impl TryFrom<SupervisorMsg> for PipelineEvent {
-    type Error = ();
-
-    fn try_from(message: SupervisorMsg) -> Result<Self, ()> {
-        match message {
-            SupervisorMsg::Event(event) => Ok(event),
-            _ => Err(()),
-        }
-    }
-}
+derived_message!(SupervisorMsg::Event(PipelineEvent));

@@ -30,6 +30,7 @@ use super::{
     until_end::UntilEnd,
 };
 use crate::{
+    ended::who_ended,
     parts::{Ending, Parts},
     roster::Roster,
 };
@@ -119,13 +120,7 @@ impl Actor for Supervisor {
         event: SupervisionEvent,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        let (who, cause) = match event {
-            SupervisionEvent::ActorFailed(who, error) => (who, error.to_string()),
-            SupervisionEvent::ActorTerminated(who, _, reason) => {
-                (who, reason.unwrap_or_else(|| "it ended by itself".into()))
-            }
-            _ => return Ok(()),
-        };
+        let Some((who, cause)) = who_ended(event) else { return Ok(()) };
         state.actor_ended(&who, cause).await;
         Ok(())
     }
