@@ -77,7 +77,7 @@ impl Clock {
     /// Milliseconds since the clock was started; never goes back.
     #[must_use]
     pub fn elapsed_ms(&self) -> i64 {
-        self.started.elapsed().as_millis() as i64
+        self.elapsed().as_millis() as i64
     }
 
     /// The broker's clock showed `broker` when this host's showed `wall`, a moment ago. Returns how far this host's

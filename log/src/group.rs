@@ -71,3 +71,9 @@ pub trait GroupReader: Send {
     /// How the connection is.
     fn health(&self) -> Health;
 }
+
+/// A partition is to be read that the group has given to nobody or to another member.
+pub(crate) fn not_assigned(partition: PartitionId) -> LogError {
+    let cause = format!("partition {partition} is not assigned to this member");
+    LogError::Broken { what: "reading as a member of a group", cause }
+}

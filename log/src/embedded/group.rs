@@ -10,7 +10,9 @@ use super::{
     rows::{OffsetKey, OffsetRow, Slot},
     store::{Commit, Store},
 };
-use crate::{GroupEvent, GroupReader, Health, LogError, RecordReader, RecordRef, RecordSink};
+use crate::{
+    GroupEvent, GroupReader, Health, LogError, RecordReader, RecordRef, RecordSink, group::not_assigned,
+};
 
 /// The member.
 pub(super) struct EmbeddedGroupReader {
@@ -65,8 +67,7 @@ impl GroupReader for EmbeddedGroupReader {
 
     fn read_from(&mut self, positions: &[(PartitionId, NextOffset)]) -> Result<(), LogError> {
         if let Some((partition, _)) = positions.iter().find(|(partition, _)| partition.0 >= self.told) {
-            let cause = format!("partition {partition} is not assigned to this member");
-            return Err(LogError::Broken { what: "reading as a member of a group", cause });
+            return Err(not_assigned(*partition));
         }
         self.reader.add(positions)
     }

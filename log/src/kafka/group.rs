@@ -21,7 +21,7 @@ use super::{
     health::{ClientHealth, Clients, Context, Rebalance},
     native::{FetchQueue, Fetched, committed},
 };
-use crate::{GroupEvent, GroupReader, Health, LogError, RecordRef, RecordSink, Topic};
+use crate::{GroupEvent, GroupReader, Health, LogError, RecordRef, RecordSink, Topic, group::not_assigned};
 
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(5);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -191,10 +191,7 @@ impl GroupReader for KafkaGroupReader {
             let list = match (self.waiting.contains(partition), self.reading.contains(partition)) {
                 (true, _) => &mut assigned,
                 (false, true) => &mut sought,
-                (false, false) => {
-                    let cause = format!("partition {partition} is not assigned to this member");
-                    return Err(LogError::Broken { what: READING, cause });
-                }
+                (false, false) => return Err(not_assigned(PartitionId(*partition))),
             };
             list.add_partition_offset(&self.topic, *partition as i32, Offset::Offset(*next))
                 .map_err(refused)?;

@@ -39,7 +39,7 @@ impl SupervisorState {
             }
             PipelineEvent::BatchBlamed { partition } => {
                 let cause = format!("a worker crashed on a batch of partition {partition}");
-                if let Err(exhausted) = self.spend(cause) {
+                if let Err(exhausted) = spend(&mut self.budget, cause) {
                     self.give_up(Ending::Failed(exhausted));
                 }
             }
@@ -108,11 +108,6 @@ impl SupervisorState {
             tracing::info!(cause, "starting anew");
             self.new_generation(rollback, is_fenced, cause, false);
         }
-    }
-
-    /// Spends one restart.
-    fn spend(&mut self, cause: String) -> Result<(), String> {
-        spend(&mut self.budget, cause)
     }
 
     fn new_generation(&mut self, rollback: Rollback, is_fenced: bool, cause: String, reader_lost: bool) {
