@@ -14,6 +14,7 @@ mod publish;
 mod secret;
 mod settings;
 mod show;
+mod sink;
 mod source;
 mod suggest;
 mod units;
@@ -28,6 +29,7 @@ pub use settings::{
     Topic, Topics,
 };
 pub use show::Resolved;
+pub use sink::{Destination, Elasticsearch, Postgres, SecretSource, Sink, SslMode, Webhook, WebhookFormat};
 pub use source::Source;
 
 /// Checks `source` and resolves it; `env` looks environment variables up.

@@ -8,7 +8,7 @@ use super::{Finding, tree::Tree};
 use crate::Error;
 
 /// Which crate may need which others of the workspace; its tests may need more.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("host", &["core"]),
     ("log", &["core", "host"]),
@@ -17,8 +17,12 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("config", &["core"]),
     ("traffic", &["core"]),
     ("actors", &["core", "host", "log", "state", "telemetry"]),
-    ("supervision", &["core", "host", "log", "state", "telemetry", "actors"]),
-    ("", &["core", "host", "log", "state", "actors", "supervision", "config", "telemetry", "traffic"]),
+    ("sinks", &["core", "host", "log", "telemetry", "config"]),
+    ("supervision", &["core", "host", "log", "state", "telemetry", "actors", "sinks"]),
+    (
+        "",
+        &["core", "host", "log", "state", "actors", "sinks", "supervision", "config", "telemetry", "traffic"],
+    ),
     ("bench", &["core", "config", "traffic"]),
     ("bench/instructions", &["core", "state", "traffic"]),
     ("simulator", &["core"]),

@@ -1,0 +1,11 @@
+//! Sinks: committed records of an output topic, delivered to where people look.
+//!
+//! Each sink is a member of a consumer group of its own, an actor of the supervision tree, and a budget of memory: none
+//! can slow, stop or fail the pipeline, nor another sink. What to batch, to retry, to split and to give up is decided in
+//! `tidegate_core::delivery`; a [`Destination`] carries it out.
+
+mod batch;
+mod destination;
+
+pub use batch::{Batch, SinkRecord};
+pub use destination::{Assigned, Destination, Failure, Outcome};
