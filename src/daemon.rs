@@ -12,18 +12,18 @@ use std::{
 
 use axum::Router;
 use tidegate_actors::{CommittedAlert, GeoSource};
-use tidegate_config::Settings;
-use tidegate_log::{Health, Log, LogError};
+use tidegate_config::{LogKind, Settings, Supervision};
+use tidegate_log::{Health, Log, LogError, embedded::EmbeddedStore};
 use tidegate_state::StateDir;
-use tidegate_supervision::{Ending, Parts, PipelineHandle};
-use tidegate_telemetry::{Journal, Metrics, Otlp, Status, logs};
+use tidegate_supervision::{Ending, Parts, PipelineHandle, Running, Sinks};
+use tidegate_telemetry::{Journal, Metrics, Otlp, Phase, Status, logs};
 use tokio::{
     net::TcpListener,
     sync::{broadcast, watch},
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{exit, http, http::HttpState, signals::Signals, wiring};
+use crate::{commands::Only, exit, http, http::HttpState, signals::Signals, wiring};
 
 /// How long leftover threads of the runtime may take at the end; the system ends them anyway.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(500);
@@ -57,22 +57,15 @@ impl From<LogError> for Failure {
 }
 
 /// `tidegate run`: until a signal, a lasting error, or with `until_end` the end of the input.
-pub(crate) fn run(settings: &Settings, config: String, until_end: bool) -> ExitCode {
+pub(crate) fn run(settings: &Settings, config: String, until_end: bool, only: Option<Only>) -> ExitCode {
     let mut logging = false;
     let result = block_on(async {
         let signals = Some(Signals::listen().map_err(Failure::failed)?);
         let otlp = Otlp::new(&wiring::otlp_settings(settings)).map_err(Failure::configuration)?;
         logs::init(wiring::log_format(settings), "info", otlp.as_ref()).map_err(Failure::failed)?;
         logging = true;
-        // Whoever opens an embedded log holds the directory's lock.
-        let state_dir = StateDir::open(&settings.state_dir).map_err(Failure::failed)?;
-        let (log, embedded) = wiring::connect(settings)?;
-        let routes = match embedded {
-            Some(store) => http::log_routes(settings, store),
-            None => http::no_log_routes(),
-        };
-        let options = Options { until_end, routes, config, otlp, signals, ..Options::default() };
-        let daemon = Daemon::start(settings, state_dir, log, options).await?;
+        let options = Options { until_end, config, otlp, signals, only, ..Options::default() };
+        let daemon = Daemon::open(settings, options).await?;
         tracing::info!(address = %daemon.address, "http server listening");
         daemon.ended(future::pending()).await
     });
@@ -107,6 +100,8 @@ pub(crate) fn block_on<T>(main: impl Future<Output = Result<T, Failure>>) -> Res
 pub(crate) struct Options {
     /// End by itself once all that is in the input as of the start is processed.
     pub(crate) until_end: bool,
+    /// Run this part alone.
+    pub(crate) only: Option<Only>,
     /// Listen on any free port if the configured one is taken.
     pub(crate) any_port: bool,
     /// Served over HTTP beside the daemon's own.
@@ -125,6 +120,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             until_end: false,
+            only: None,
             any_port: false,
             routes: Router::new(),
             config: String::new(),
@@ -135,6 +131,16 @@ impl Default for Options {
     }
 }
 
+/// What a daemon stands on.
+pub(crate) struct Opened {
+    /// The state directory, locked; without it there is no pipeline.
+    pub(crate) state_dir: Option<StateDir>,
+    /// The pipeline's log, or, without a pipeline, any.
+    pub(crate) log: Arc<dyn Log>,
+    /// The embedded log, if that is it.
+    pub(crate) embedded: Option<EmbeddedStore>,
+}
+
 /// A daemon that runs. It takes the process's SIGINT and SIGTERM.
 pub(crate) struct Daemon {
     /// Where its HTTP server listens.
@@ -143,7 +149,7 @@ pub(crate) struct Daemon {
     pub(crate) metrics: Metrics,
     /// Its status.
     pub(crate) status: watch::Receiver<Status>,
-    pipeline: PipelineHandle,
+    running: Running,
     signals: Signals,
     grace: Duration,
     until_end: bool,
@@ -151,17 +157,44 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts all parts on the current runtime. The log may be away: the pipeline connects when it is there.
+    /// Opens the state directory and the log, as far as they are needed, and [starts](Self::start) all parts.
+    ///
+    /// # Errors
+    /// If a part cannot be made.
+    pub(crate) async fn open(settings: &Settings, mut options: Options) -> Result<Self, Failure> {
+        if options.only == Some(Only::Sinks) {
+            if settings.log == LogKind::Embedded {
+                let text =
+                    "an embedded log belongs to one process: run everything there, without --only sinks";
+                return Err(Failure::new(exit::USAGE, text));
+            }
+            options.routes = http::no_log_routes();
+            let log = wiring::another(settings, None)?;
+            let opened = Opened { state_dir: None, log, embedded: None };
+            return Self::start(settings, opened, options).await;
+        }
+        // Whoever opens an embedded log holds the directory's lock.
+        let state_dir = StateDir::open(&settings.state_dir).map_err(Failure::failed)?;
+        let (log, embedded) = wiring::connect(settings)?;
+        options.routes = match &embedded {
+            Some(store) => http::log_routes(settings, store.clone()),
+            None => http::no_log_routes(),
+        };
+        Self::start(settings, Opened { state_dir: Some(state_dir), log, embedded }, options).await
+    }
+
+    /// Starts all parts on the current runtime; the pipeline if there is a state directory. The log may be away: they
+    /// connect when it is there.
     ///
     /// # Errors
     /// If a part cannot be made.
     pub(crate) async fn start(
         settings: &Settings,
-        state_dir: StateDir,
-        log: Arc<dyn Log>,
+        opened: Opened,
         options: Options,
     ) -> Result<Self, Failure> {
-        let Options { until_end, any_port, routes, config, mut otlp, signals, alerts } = options;
+        let Opened { state_dir, log, embedded } = opened;
+        let Options { until_end, only, any_port, routes, config, mut otlp, signals, alerts } = options;
         let signals = signals.map_or_else(Signals::listen, Ok).map_err(Failure::failed)?;
         let pipeline_settings =
             wiring::pipeline_settings(settings).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
@@ -173,31 +206,38 @@ impl Daemon {
         let facts = wiring::facts(settings, config);
         let state = HttpState::new(facts, metrics.clone(), journal.clone(), status_shown.clone());
         let address = serve_http(settings.http_listen, any_port, state.clone(), routes).await?;
-        let geo = load_geo(settings, &metrics).await;
-
-        let parts = Parts {
-            log: Arc::clone(&log),
-            state_dir,
-            settings: Arc::new(pipeline_settings),
-            geo,
-            metrics: metrics.clone(),
-            journal,
-            traces,
-            status: status.clone(),
-            alerts,
-            owner: RandomState::new().build_hasher().finish(),
-            until_end,
+        let sinks = sinks(settings, only, embedded.as_ref(), &metrics)?;
+        let parts = match state_dir {
+            None => {
+                status.send_modify(|status| status.phase = Phase::Running);
+                None
+            }
+            Some(state_dir) => Some(Parts {
+                log: Arc::clone(&log),
+                state_dir,
+                settings: Arc::new(pipeline_settings),
+                geo: load_geo(settings, &metrics).await,
+                metrics: metrics.clone(),
+                journal,
+                traces,
+                status: status.clone(),
+                alerts,
+                owner: RandomState::new().build_hasher().finish(),
+                until_end,
+            }),
         };
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), until_end, "starting");
-        let pipeline = tidegate_supervision::start(parts).await.map_err(Failure::failed)?;
-        state.show(pipeline.view());
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), until_end, sinks = sinks.parts.len(), "starting");
+        let running = tidegate_supervision::start(parts, sinks).await.map_err(Failure::failed)?;
+        if let Some(pipeline) = &running.pipeline {
+            state.show(pipeline.view());
+        }
         if let Some(otlp) = &otlp {
             tracing::info!(collector = otlp.target(), "telemetry is exported");
         }
         let grace = settings.shutdown_grace;
         tokio::spawn(observe(log, metrics.clone(), state, status));
         let daemon =
-            Self { address, metrics, status: status_shown, pipeline, signals, grace, until_end, otlp };
+            Self { address, metrics, status: status_shown, running, signals, grace, until_end, otlp };
         Ok(daemon)
     }
 
@@ -225,14 +265,35 @@ impl Daemon {
     }
 
     async fn attend(&mut self, stop: impl Future<Output = ()>) -> Result<Ending, Failure> {
+        let Running { pipeline, sinks } = &mut self.running;
+        let has_ended = tokio::select! {
+            ending = ended(pipeline) => Some(ending),
+            name = self.signals.next() => {
+                tracing::info!(signal = name, "stopping: committing what is in flight");
+                None
+            }
+            () = stop => {
+                tracing::info!("stopping: committing what is in flight");
+                None
+            }
+        };
+        let all = async {
+            if let Some(pipeline) = pipeline {
+                pipeline.shut_down();
+                let sinks_ended = sinks.shut_down();
+                let ending = match has_ended {
+                    Some(ending) => ending,
+                    None => pipeline.ended().await,
+                };
+                sinks_ended.await;
+                ending
+            } else {
+                sinks.shut_down().await;
+                Ending::Clean
+            }
+        };
         tokio::select! {
-            ending = self.pipeline.ended() => return Ok(ending),
-            name = self.signals.next() => tracing::info!(signal = name, "stopping: committing what is in flight"),
-            () = stop => tracing::info!("stopping: committing what is in flight"),
-        }
-        self.pipeline.shut_down();
-        tokio::select! {
-            ending = self.pipeline.ended() => Ok(ending),
+            ending = all => Ok(ending),
             name = self.signals.next() => {
                 Err(Failure::failed(format_args!("{name} again, stopped at once; what was in flight will be read again")))
             }
@@ -241,6 +302,30 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Waits for the pipeline's end; without one, for ever.
+async fn ended(pipeline: &mut Option<PipelineHandle>) -> Ending {
+    match pipeline {
+        Some(pipeline) => pipeline.ended().await,
+        None => future::pending().await,
+    }
+}
+
+/// The sinks to run.
+fn sinks(
+    settings: &Settings,
+    only: Option<Only>,
+    embedded: Option<&EmbeddedStore>,
+    metrics: &Metrics,
+) -> Result<Sinks, Failure> {
+    let Supervision { max_restarts, window: restart_window } = settings.supervision;
+    let mut parts = Vec::new();
+    if only != Some(Only::Pipeline) && !settings.sinks.is_empty() {
+        let log = wiring::another(settings, embedded)?;
+        parts = wiring::sink_parts(settings, &log, metrics);
+    }
+    Ok(Sinks { parts, max_restarts, restart_window })
 }
 
 /// Serves in the background until the runtime ends; returns the address, which may be of a port that was free.

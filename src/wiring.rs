@@ -3,8 +3,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tidegate_actors::PipelineSettings;
-use tidegate_config::{LogFormat, LogKind, Settings, Start, Topic};
+use tidegate_config::{LogFormat, LogKind, Settings, Sink, Start, Topic};
 use tidegate_core::{
+    SinkId,
     bots::{self, BotFilter, Pattern},
     event::EventParser,
     recovery::StartAt,
@@ -14,7 +15,8 @@ use tidegate_log::{
     embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedStore},
     kafka::{KafkaConfig, KafkaLog},
 };
-use tidegate_telemetry::{Labels, OtlpSettings, TraceNames, logs};
+use tidegate_sinks::SinkParts;
+use tidegate_telemetry::{Labels, Metrics, OtlpSettings, TraceNames, logs};
 
 use crate::{exit, http::Facts, patterns};
 
@@ -41,14 +43,47 @@ pub(crate) fn connect(settings: &Settings) -> Result<(Arc<dyn Log>, Option<Embed
         LogKind::Kafka => Ok((Arc::new(KafkaLog::new(kafka_config(settings))?), None)),
         LogKind::Embedded => {
             let store = embedded_store(settings)?;
-            let config = EmbeddedConfig {
-                group_id: settings.kafka.group_id.clone(),
-                writer_id: settings.kafka.transactional_id.clone(),
-                topics: topic_names(settings),
-            };
-            Ok((Arc::new(EmbeddedLog::new(store.clone(), config)), Some(store)))
+            Ok((embedded_log(settings, store.clone()), Some(store)))
         }
     }
+}
+
+fn embedded_log(settings: &Settings, store: EmbeddedStore) -> Arc<dyn Log> {
+    let config = EmbeddedConfig {
+        group_id: settings.kafka.group_id.clone(),
+        writer_id: settings.kafka.transactional_id.clone(),
+        topics: topic_names(settings),
+    };
+    Arc::new(EmbeddedLog::new(store, config))
+}
+
+/// The log for everything but the pipeline, so that what goes wrong there says nothing of the pipeline.
+///
+/// # Errors
+/// As [`connect`]; nothing is asked of a broker yet.
+pub(crate) fn another(
+    settings: &Settings,
+    embedded: Option<&EmbeddedStore>,
+) -> Result<Arc<dyn Log>, LogError> {
+    match embedded {
+        None => Ok(Arc::new(KafkaLog::new(kafka_config(settings))?)),
+        Some(store) => Ok(embedded_log(settings, store.clone())),
+    }
+}
+
+/// What each sink is made of.
+pub(crate) fn sink_parts(settings: &Settings, log: &Arc<dyn Log>, metrics: &Metrics) -> Vec<SinkParts> {
+    let topics = topic_names(settings);
+    let parts = |(index, sink): (usize, &Sink)| SinkParts {
+        id: SinkId(index),
+        settings: sink.clone(),
+        log: Arc::clone(log),
+        topic_name: topics[sink.topic as usize].clone(),
+        group_id: settings.kafka.group_id.clone(),
+        paths: settings.event.clone(),
+        metrics: metrics.clone(),
+    };
+    settings.sinks.iter().enumerate().map(parts).collect()
 }
 
 /// How to reach Kafka.
@@ -153,6 +188,7 @@ pub(crate) fn labels(settings: &Settings) -> Labels {
         partitions: raw.partitions,
         topics: outputs.map(|topic| topic.name.clone()).to_vec(),
         rules: settings.rules.iter().map(|rule| rule.name.clone()).collect(),
+        sinks: settings.sinks.iter().map(|sink| sink.name.clone()).collect(),
     }
 }
 

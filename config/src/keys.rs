@@ -52,6 +52,7 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
              `rules = []` means none. Windows are aligned to the epoch, and counts are kept per service.",
             rule,
         ),
+        sinks: Vec::new(),
         alert_evidence: walk.section("alerts", "Alerts.", alert_evidence),
         pools: walk.section("pools", "How many actors share the work of a stage.", pools),
         checkpoint_interval: walk.section("checkpoint", "Checkpoints.", checkpoint_interval),

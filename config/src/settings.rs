@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use tidegate_core::{event::FieldPaths, rules::Rule};
 
-use crate::secret::Secret;
+use crate::{secret::Secret, sink::Sink};
 
 /// The whole configuration, ready to use.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub time: Time,
     /// Alert rules, in the order of the file.
     pub rules: Vec<Rule>,
+    /// Sinks, in the order of the file.
+    pub sinks: Vec<Sink>,
     /// Counted events that an alert shows.
     pub alert_evidence: usize,
     /// Sizes of the pools.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::{
     PartitionId, TimestampMs,
     event::{MAX_DETAIL_BYTES, Reason, cut},
+    record::Headers,
 };
 
 /// Name of [`Reason`].
@@ -23,6 +24,9 @@ pub const TIMESTAMP: &str = "tidegate.timestamp";
 pub const SIZE: &str = "tidegate.size";
 /// SHA-256 of the whole value, hexadecimal; only where the value had to be cut.
 pub const SHA256: &str = "tidegate.sha256";
+
+/// Name of the sink whose destination refuses the record; only of such dead letters.
+pub const SINK: &str = "tidegate.sink";
 
 /// What is kept of a value that is too large for the dead-letter topic.
 pub const TRUNCATED_BYTES: usize = 1024;
@@ -45,6 +49,19 @@ pub fn headers<'a>(
         (OFFSET, Cow::Owned(offset.to_string())),
         (TIMESTAMP, Cow::Owned(timestamp.to_string())),
     ]
+}
+
+/// The value of the last header of this name: what was added last goes before what a record brought along.
+#[must_use]
+pub fn last_header<'a>(headers: Headers<'a>, name: &str) -> Option<&'a [u8]> {
+    let named = headers.into_iter().filter(|(other, _)| *other == name.as_bytes());
+    named.last().and_then(|(_, value)| value)
+}
+
+/// Whether a sink itself made this dead letter: to deliver it to the same sink would only reject it again, for ever.
+#[must_use]
+pub fn is_rejected_by(sink: &str, headers: Headers<'_>) -> bool {
+    last_header(headers, SINK) == Some(sink.as_bytes())
 }
 
 #[cfg(test)]

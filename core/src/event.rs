@@ -80,11 +80,13 @@ pub enum Reason {
     OutputTooLarge,
     /// The output topic refuses the record for good: its timestamp, or that it has no key.
     RefusedByTopic,
+    /// The destination of a sink refuses the record for good.
+    SinkRejected,
 }
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidUtf8,
         Self::InvalidJson,
         Self::NotAnObject,
@@ -94,6 +96,7 @@ impl Reason {
         Self::ProcessingFailed,
         Self::OutputTooLarge,
         Self::RefusedByTopic,
+        Self::SinkRejected,
     ];
 
     /// The name in headers and metrics.
@@ -109,6 +112,7 @@ impl Reason {
             Self::ProcessingFailed => "processing_failed",
             Self::OutputTooLarge => "output_too_large",
             Self::RefusedByTopic => "refused_by_topic",
+            Self::SinkRejected => "sink_rejected",
         }
     }
 }

@@ -30,4 +30,4 @@ pub mod topic_limits;
 pub mod watch;
 pub mod window;
 
-pub use ids::{Epoch, Generation, NextOffset, PartitionId, RuleId, TimestampMs, TopicId};
+pub use ids::{Epoch, Generation, NextOffset, PartitionId, RuleId, SinkId, TimestampMs, TopicId};

@@ -107,17 +107,28 @@ impl<'a> OutputBuilder<'a> {
     /// Writes a record to the dead letters as it came, with the reason in its headers; what that topic would refuse
     /// of it gives way.
     pub fn dead_letter(&mut self, record: &RecordMeta, reason: Reason, detail: &str) {
+        self.bury(record, reason, detail, Topic::Raw, Vec::new());
+    }
+
+    /// Writes a record of `topic` to the dead letters, because the destination of a sink refuses it for good.
+    pub fn sink_rejected(&mut self, record: &RecordMeta, topic: Topic, sink: &str, detail: &str) {
+        let mut added = Vec::new();
+        push_header(&mut added, dead_letter::SINK.as_bytes(), Some(sink.as_bytes()));
+        self.bury(record, Reason::SinkRejected, detail, topic, added);
+    }
+
+    /// `added` are headers that go before those of every dead letter.
+    fn bury(&mut self, record: &RecordMeta, reason: Reason, detail: &str, topic: Topic, mut added: Vec<u8>) {
         self.tally.count_dead(reason);
         let dead_letters = self.facts(Topic::DeadLetters);
         // Of a record of 1,000 bytes, the smallest that a client can be told to send, something has to be left.
         let detail = &detail[..detail.floor_char_boundary(dead_letters.max_message_bytes / 8)];
         let remedy = self.targets.refused.remedy(self.source.partition, record.offset);
         let is_bare = remedy.is_some_and(|(remedy, _)| remedy == Remedy::BareDeadLetter);
-        let raw_topic = &self.facts(Topic::Raw).name;
-        let mut added = Vec::new();
+        let topic = &self.facts(topic).name;
         let partition = self.source.partition;
         for (name, value) in
-            dead_letter::headers(reason, detail, raw_topic, partition, record.offset, record.timestamp)
+            dead_letter::headers(reason, detail, topic, partition, record.offset, record.timestamp)
         {
             push_header(&mut added, name.as_bytes(), Some(value.as_bytes()));
         }

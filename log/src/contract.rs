@@ -44,6 +44,12 @@ pub trait Log: Send + Sync + 'static {
     /// answer.
     fn group_reader(&self, topic: Topic, group: &str) -> Result<Box<dyn GroupReader>, LogError>;
 
+    /// A new writer of records that belong to no epoch.
+    ///
+    /// # Errors
+    /// [`LogError::Misconfigured`] if the client refuses its settings; an absent broker shows later.
+    fn appender(&self) -> Result<Box<dyn Appender>, LogError>;
+
     /// Begin and end of every partition of `topic` at this moment.
     ///
     /// `stable` takes the last stable offset as the end: all before it is committed or aborted.
@@ -71,6 +77,16 @@ pub trait Log: Send + Sync + 'static {
 
     /// How the connection to the log is.
     fn health(&self) -> Health;
+}
+
+/// Writes records that belong to no epoch: each is visible by itself.
+pub trait Appender: Send {
+    /// Appends records and waits until they are durable.
+    ///
+    /// # Errors
+    /// Some of them may be written all the same; whoever tries again may write them twice. [`LogError::Unavailable`],
+    /// [`LogError::Backlog`] and [`LogError::NoSpace`]: later; [`LogError::Refused`] and others: not like this.
+    fn append(&mut self, batch: &OutputBatch) -> Result<(), LogError>;
 }
 
 /// A committed record of the state topic.

@@ -15,7 +15,7 @@ mod reading;
 mod topics;
 
 pub use contract::{
-    ChangelogRecord, CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, InputProgress, Log,
+    Appender, ChangelogRecord, CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, InputProgress, Log,
 };
 pub use error::{LogError, Refused};
 pub use group::{GroupEvent, GroupReader};

@@ -50,6 +50,22 @@ fn committed_records_arrive_as_they_were_written(harness: &dyn Harness) {
     assert_eq!(dump(harness, Topic::Alerts).values(1), ["alert"]);
 }
 
+fn what_is_appended_is_there_whatever_becomes_of_an_open_epoch(harness: &dyn Harness) {
+    let log = harness.log();
+    let mut writer = owner(log.as_ref());
+    writer.append(&batch(Topic::DeadLetters, &[Seen::new(0, "aborted")])).unwrap();
+    let mut appender = log.appender().unwrap();
+    let header = (b"why".to_vec(), Some(b"because".to_vec()));
+    let appended = Seen { headers: vec![header], ..Seen::new(1, "appended") };
+    appender.append(&batch(Topic::DeadLetters, &[appended.clone(), Seen::new(2, "too")])).unwrap();
+    appender.append(&batch(Topic::Alerts, &[Seen::new(0, "elsewhere")])).unwrap();
+    writer.abort(DEADLINE).unwrap();
+    let seen = dump(harness, Topic::DeadLetters);
+    assert_eq!((seen.values(0), seen.values(2)), (vec![], vec!["too".to_owned()]));
+    assert_eq!(seen.records.iter().find(|(_, seen)| seen.partition == 1).unwrap().1, appended);
+    assert_eq!(dump(harness, Topic::Alerts).values(0), ["elsewhere"]);
+}
+
 fn an_aborted_epoch_is_never_seen_and_the_writer_goes_on(harness: &dyn Harness) {
     let log = harness.log();
     let mut writer = owner(log.as_ref());
@@ -289,6 +305,7 @@ fn an_offset_that_is_not_there_is_an_error(harness: &dyn Harness) {
 
 on_all_logs!(
     committed_records_arrive_as_they_were_written,
+    what_is_appended_is_there_whatever_becomes_of_an_open_epoch,
     an_aborted_epoch_is_never_seen_and_the_writer_goes_on,
     a_second_writer_fences_the_first_and_nothing_is_torn,
     offsets_and_their_metadata_come_back,

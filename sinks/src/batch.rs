@@ -1,6 +1,9 @@
 //! Records on their way to a destination.
 
-use tidegate_core::{NextOffset, PartitionId, TimestampMs, record::ByteRange};
+use tidegate_core::{
+    NextOffset, PartitionId, TimestampMs,
+    record::{ByteRange, RecordBatch, RecordMeta},
+};
 use tidegate_log::{Headers, RecordRef};
 
 /// Records of one topic, of several partitions, each partition's in the order of their offsets.
@@ -68,6 +71,17 @@ impl Batch {
         let bytes = |range: ByteRange| range.of(&self.arena);
         let (key, value, headers) = (key.map(bytes), value.map(bytes), Headers(bytes(headers)));
         SinkRecord { partition, offset, timestamp, key, value, headers }
+    }
+
+    /// A copy of one record, as a batch of the pipeline.
+    pub(crate) fn single(&self, index: usize) -> RecordBatch {
+        let record = self.record(index);
+        let mut arena = Vec::new();
+        let mut own = |bytes| ByteRange::push(&mut arena, bytes);
+        let (key, value) = (record.key.map(&mut own), record.value.map(&mut own));
+        let headers = own(record.headers.0);
+        let SinkRecord { partition, offset, timestamp, .. } = record;
+        RecordBatch { partition, arena, records: vec![RecordMeta { offset, timestamp, key, value, headers }] }
     }
 
     /// All records, in order.

@@ -29,7 +29,8 @@ pub trait Destination: Send + 'static {
     const ONE_BY_ONE: bool = false;
 
     /// Which records must not overtake each other, where they are delivered one by one.
-    fn lane(&self, _record: &SinkRecord<'_>) -> u64 {
+    #[must_use]
+    fn lane(_record: &SinkRecord<'_>) -> u64 {
         0
     }
 

@@ -5,7 +5,17 @@
 //! `tidegate_core::delivery`; a [`Destination`] carries it out.
 
 mod batch;
+mod condition;
+mod courier;
+mod dead_letters;
 mod destination;
+mod reader;
+mod sink;
+mod start;
+
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, SinkRecord};
 pub use destination::{Assigned, Destination, Failure, Outcome};
+pub use start::{SinkParts, group_of, shut_down, start};

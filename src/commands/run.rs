@@ -16,13 +16,28 @@ pub(crate) struct Args {
     /// the state, and the next run goes on with them. Exits 1 if a signal stops it before it is there.
     #[arg(long)]
     until_end: bool,
+    /// Run a part alone, so that the parts can be spread over processes or machines.
+    ///
+    /// Several processes with `--only sinks` share the partitions of each sink. With an embedded log all parts run in one
+    /// process.
+    #[arg(long, value_enum, conflicts_with = "until_end")]
+    only: Option<Only>,
+}
+
+/// A part that can run alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Only {
+    /// The pipeline, without the sinks.
+    Pipeline,
+    /// The sinks, without the pipeline.
+    Sinks,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     match args.config.resolve() {
         Ok(resolved) => {
             let shown = resolved.to_toml();
-            daemon::run(&resolved.into_settings(), shown, args.until_end)
+            daemon::run(&resolved.into_settings(), shown, args.until_end, args.only)
         }
         Err(problems) => report(&problems),
     }

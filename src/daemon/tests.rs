@@ -47,7 +47,8 @@ async fn a_daemon_held_by_its_caller_tells_of_committed_alerts_and_ends_when_it_
 
     let options = Options::default();
     let mut alerts = options.alerts.subscribe();
-    let daemon = Daemon::start(&settings, state_dir, log, options).await.map_err(|e| e.text).unwrap();
+    let opened = Opened { state_dir: Some(state_dir), log, embedded: Some(store.clone()) };
+    let daemon = Daemon::start(&settings, opened, options).await.map_err(|e| e.text).unwrap();
     assert_ne!(daemon.address.port(), 0);
     let (enough, is_enough) = oneshot::channel();
     let ended = tokio::spawn(daemon.ended(async move { is_enough.await.unwrap() }));

@@ -12,8 +12,9 @@ use tokio::{
 use crate::{
     parts::{Ending, Parts},
     pipeline::{Supervisor, SupervisorMsg},
-    root::{Child, OnFailure, Root, Start},
+    root::{Child, OnFailure, Root, RootMsg, Start},
     roster::ActorView,
+    sinks::Sinks,
 };
 
 /// Asks the pipeline to stop, and tells how it ended.
@@ -93,21 +94,58 @@ impl PipelineView {
     }
 }
 
-/// Starts the tree with the pipeline in it: it recovers, runs, and recovers again until it is shut down or cannot go on.
+/// What runs: a pipeline, sinks, or both.
+pub struct Running {
+    /// The pipeline, if there is one.
+    pub pipeline: Option<PipelineHandle>,
+    /// The sinks, of which there may be none.
+    pub sinks: SinksHandle,
+}
+
+/// Asks the sinks to end.
+#[derive(Debug, Clone)]
+pub struct SinksHandle(ActorRef<RootMsg>);
+
+impl SinksHandle {
+    /// Has the sinks deliver what is on its way and keep their positions, and waits for that.
+    pub async fn shut_down(&self) {
+        let (stopped, has_stopped) = oneshot::channel();
+        if self.0.cast(RootMsg::StopChildren(stopped)).is_ok() {
+            // An error means that the root is gone, and they with it.
+            let _ = has_stopped.await;
+        }
+    }
+}
+
+/// Starts the tree. A pipeline recovers, runs, and recovers again until it is shut down or cannot go on. Sinks fail and
+/// are started again alone.
 ///
 /// # Errors
 /// [`SpawnErr`] if the actors that supervise cannot be spawned.
 // Boxed, or all actors would be compiled where it is awaited, with what that crate is optimised for.
-pub fn start(parts: Parts) -> Pin<Box<dyn Future<Output = Result<PipelineHandle, SpawnErr>> + Send>> {
+pub fn start(
+    pipeline: Option<Parts>,
+    sinks: Sinks,
+) -> Pin<Box<dyn Future<Output = Result<Running, SpawnErr>> + Send>> {
     Box::pin(async move {
-        let (ending, ended) = oneshot::channel();
         let (failed, has_failed) = oneshot::channel();
+        let mut children = sinks.into_children();
+        let Some(parts) = pipeline else {
+            let (root, _) = Actor::spawn(None, Root, (children, failed)).await?;
+            return Ok(Running { pipeline: None, sinks: SinksHandle(root) });
+        };
+        let (ending, ended) = oneshot::channel();
         let (tell, spawned) = oneshot::channel();
         let start = once(parts, ending, tell);
-        let pipeline = Child { name: "pipeline".into(), start, on_failure: OnFailure::End };
-        Actor::spawn(None, Root, (vec![pipeline], failed)).await?;
+        let pipeline =
+            Child { name: "pipeline".into(), start, on_failure: OnFailure::End, stop: None, given_up: None };
+        children.insert(0, pipeline);
+        let (root, _) = Actor::spawn(None, Root, (children, failed)).await?;
         match spawned.await {
-            Ok(supervisor) => Ok(PipelineHandle { supervisor, ended, has_failed }),
+            Ok(supervisor) => {
+                let pipeline = Some(PipelineHandle { supervisor, ended, has_failed });
+                Ok(Running { pipeline, sinks: SinksHandle(root) })
+            }
             Err(_) => Err(SpawnErr::StartupFailed(has_failed.await.unwrap_or_default().into())),
         }
     })

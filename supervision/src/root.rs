@@ -24,6 +24,10 @@ pub(crate) struct Child {
     pub(crate) start: Start,
     /// What to do when it fails.
     pub(crate) on_failure: OnFailure,
+    /// Asks it to end, where that is the root's to do.
+    pub(crate) stop: Option<fn(&ActorCell)>,
+    /// Told why when it failed too often and stays down.
+    pub(crate) given_up: Option<Box<dyn Fn(String) + Send>>,
 }
 
 /// Starts a child; called again when it failed and is to live again.
@@ -37,7 +41,6 @@ pub(crate) enum OnFailure {
     /// Nothing works without it: the root says why, and ends.
     End,
     /// It is started again after a pause, alone, as often as this allows; then it stays down, and the others live on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the pipeline is the only child yet"))]
     Restart(RestartBudget),
 }
 
@@ -48,6 +51,8 @@ pub(crate) struct Root;
 pub(crate) enum RootMsg {
     /// From itself: start this child, at first or again.
     Start(usize),
+    /// Asks all children to end that it may ask, starts none of them again, and answers when they have ended.
+    StopChildren(oneshot::Sender<()>),
 }
 
 pub(crate) struct RootState {
@@ -55,6 +60,8 @@ pub(crate) struct RootState {
     children: Vec<ChildState>,
     /// Told why, when a child failed that nothing works without.
     failed: Option<oneshot::Sender<String>>,
+    /// Told when the children have ended that were asked to.
+    stopping: Option<oneshot::Sender<()>>,
 }
 
 struct ChildState {
@@ -84,15 +91,23 @@ impl Actor for Root {
             started_at: Instant::now(),
         };
         let children = children.into_iter().map(state).collect();
-        Ok(RootState { myself, children, failed: Some(failed) })
+        Ok(RootState { myself, children, failed: Some(failed), stopping: None })
     }
 
     async fn handle(
         &self,
         myself: ActorRef<RootMsg>,
-        RootMsg::Start(index): RootMsg,
+        message: RootMsg,
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
+        let index = match message {
+            RootMsg::Start(_) if state.stopping.is_some() => return Ok(()),
+            RootMsg::Start(index) => index,
+            RootMsg::StopChildren(stopped) => {
+                state.stop_children(stopped);
+                return Ok(());
+            }
+        };
         let Some(child) = state.children.get_mut(index) else { return Ok(()) };
         child.started_at = Instant::now();
         match (child.child.start)(myself.get_cell()).await {
@@ -119,9 +134,33 @@ impl Actor for Root {
 }
 
 impl RootState {
+    fn stop_children(&mut self, stopped: oneshot::Sender<()>) {
+        self.stopping = Some(stopped);
+        for ChildState { child, actor, .. } in &self.children {
+            if let (Some(stop), Some(actor)) = (child.stop, actor) {
+                stop(actor);
+            }
+        }
+        self.tell_if_stopped();
+    }
+
+    fn tell_if_stopped(&mut self) {
+        let is_up = |state: &ChildState| state.child.stop.is_some() && state.actor.is_some();
+        if !self.children.iter().any(is_up)
+            && let Some(stopped) = self.stopping.take()
+        {
+            // Nobody waits any more: the process is ending anyway.
+            let _ = stopped.send(());
+        }
+    }
+
     fn child_failed(&mut self, index: usize, cause: String) {
+        let is_stopping = self.stopping.is_some();
         let ChildState { child, actor, backoff, started_at } = &mut self.children[index];
         *actor = None;
+        if is_stopping && child.stop.is_some() {
+            return self.tell_if_stopped();
+        }
         let name = &child.name;
         match &mut child.on_failure {
             OnFailure::End => {
@@ -144,6 +183,9 @@ impl RootState {
                 }
                 Err(exhausted) => {
                     tracing::error!(child = name, cause = %exhausted, "it failed too often and stays down");
+                    if let Some(given_up) = &child.given_up {
+                        given_up(exhausted.to_string());
+                    }
                 }
             },
         }
@@ -213,7 +255,10 @@ mod tests {
                 Ok(cell)
             })
         };
-        (Child { name: name.into(), start: Box::new(start), on_failure }, watched)
+        let stop: fn(&ActorCell) = |child| child.stop(None);
+        let child =
+            Child { name: name.into(), start: Box::new(start), on_failure, stop: Some(stop), given_up: None };
+        (child, watched)
     }
 
     fn restarts(max: usize) -> OnFailure {
@@ -253,6 +298,23 @@ mod tests {
         let later = tokio::time::timeout(Duration::from_secs(1), failing.actors.recv()).await;
         assert!(later.is_err(), "it was started a third time");
         assert!(answers(&other).await);
+        root.kill();
+    }
+
+    #[tokio::test]
+    async fn children_that_were_asked_to_end_are_waited_for_and_not_started_again() {
+        let ((one, mut first), (other, mut second)) =
+            (child("one", restarts(3)), child("other", restarts(3)));
+        let (failed, _has_failed) = oneshot::channel();
+        let (root, _) = Actor::spawn(None, Root, (vec![one, other], failed)).await.unwrap();
+        let children = [first.actors.recv().await.unwrap(), second.actors.recv().await.unwrap()];
+        let (stopped, has_stopped) = oneshot::channel();
+        root.cast(RootMsg::StopChildren(stopped)).unwrap();
+        has_stopped.await.unwrap();
+        for child in children {
+            assert!(!answers(&child).await);
+        }
+        assert_eq!((first.starts.load(Ordering::Relaxed), second.starts.load(Ordering::Relaxed)), (1, 1));
         root.kill();
     }
 

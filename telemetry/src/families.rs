@@ -61,6 +61,19 @@ pub(crate) fn counters_and_spare(
     expected: usize,
 ) -> Family<Counter> {
     let family = Family::<Counter>::new(labels);
+    observe_count(meter, spec, &family, expected, Counter::get);
+    family
+}
+
+/// Exports one number of each cell of a family as a counter, of the first `expected` from zero on, of the others once they
+/// count; a family can have several.
+pub(crate) fn observe_count<T: Send + Sync + 'static>(
+    meter: &Meter,
+    spec: Spec,
+    family: &Family<T>,
+    expected: usize,
+    count: impl Fn(&T) -> u64 + Send + Sync + 'static,
+) {
     let series = Arc::clone(&family.series);
     meter
         .u64_observable_counter(spec.name)
@@ -68,14 +81,13 @@ pub(crate) fn counters_and_spare(
         .with_description(spec.help)
         .with_callback(move |observer| {
             for (index, (cell, attributes)) in series.iter().enumerate() {
-                let count = cell.get();
+                let count = count(cell);
                 if index < expected || count > 0 {
                     observer.observe(count, attributes);
                 }
             }
         })
         .build();
-    family
 }
 
 /// A family of gauges; those without a known value are left out.

@@ -83,4 +83,6 @@ pub struct Labels {
     pub topics: Vec<String>,
     /// Names of the rules, in the order of the configuration.
     pub rules: Vec<String>,
+    /// Names of the sinks, in the order of the configuration.
+    pub sinks: Vec<String>,
 }

@@ -14,6 +14,7 @@ mod metrics;
 mod names;
 mod otlp;
 pub mod process;
+mod sinks;
 mod stage;
 mod status;
 mod traces;
@@ -24,6 +25,7 @@ pub use journal::{AlertEntry, CheckpointEntry, DeadLetterSample, Journal, Partit
 pub use labels::{CheckpointPhase, Labels, Signal, Stage};
 pub use metrics::Metrics;
 pub use otlp::{Dropped, Otlp, OtlpSettings};
+pub use sinks::{SinkMeter, SinkState};
 pub use stage::StageMeter;
 pub use status::{Phase, Status};
 pub use traces::{

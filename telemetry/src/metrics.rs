@@ -10,11 +10,13 @@ use std::{
 
 use prometheus::TextEncoder;
 use tidegate_core::{
-    Epoch, PartitionId, RuleId, TimestampMs, alert::AlertPhase, bots::Category, event::Reason, record::Topic,
-    supervision::Part,
+    Epoch, PartitionId, RuleId, SinkId, TimestampMs, alert::AlertPhase, bots::Category, event::Reason,
+    record::Topic, supervision::Part,
 };
 
-use crate::{CheckpointPhase, Counter, Gauge, Histogram, Labels, Otlp, Stage, StageMeter, TelemetryError};
+use crate::{
+    CheckpointPhase, Counter, Gauge, Histogram, Labels, Otlp, SinkMeter, Stage, StageMeter, TelemetryError,
+};
 
 use instruments::Instruments;
 
@@ -185,6 +187,18 @@ impl Metrics {
     #[must_use]
     pub fn alert_latency(&self) -> &Histogram {
         &self.0.alert_latency
+    }
+
+    /// Numbers and state of a sink of [`Labels::sinks`].
+    #[must_use]
+    pub fn sink(&self, SinkId(index): SinkId) -> &SinkMeter {
+        self.0.sinks.get(index)
+    }
+
+    /// From the append of a record to its delivery by a sink of [`Labels::sinks`].
+    #[must_use]
+    pub fn sink_delivery(&self, SinkId(index): SinkId) -> Option<&Histogram> {
+        self.0.sink_delivery.get(index)
     }
 
     /// Work, waiting and queue of a stage.

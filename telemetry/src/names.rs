@@ -61,6 +61,18 @@ specs! {
         "Build time of the geo database in use, 0 without one";
     STATE_BYTES = "tidegate_state_bytes", "By",
         "Size of the local state store on disk";
+    SINK_UP = "tidegate_sink_up", "",
+        "1 while the sink works, 0 while its destination is away";
+    SINK_DELIVERED = "tidegate_sink_delivered_total", "{record}",
+        "Records delivered to the sink's destination";
+    SINK_REJECTED = "tidegate_sink_rejected_total", "{record}",
+        "Records that the sink's destination refused, now dead letters";
+    SINK_RETRIES = "tidegate_sink_retries_total", "{delivery}",
+        "Deliveries of the sink that were tried again";
+    SINK_LAG = "tidegate_sink_lag_records", "{record}",
+        "Records between the sink's position and the end of what it reads";
+    SINK_DELIVERY = "tidegate_sink_delivery_seconds", "s",
+        "Append of the record to its delivery";
     TELEMETRY_DROPPED = "tidegate_telemetry_dropped_total", "",
         "Spans, log lines and exports of metrics that did not reach the collector";
     BUILD_INFO = "tidegate_build_info", "",

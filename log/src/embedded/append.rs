@@ -5,15 +5,42 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use tidegate_core::partitioner::partition_for_key;
+use tidegate_core::{partitioner::partition_for_key, record::ByteRange};
 
 use super::{
+    EmbeddedStore,
     chunk::{MAX_RECORD, Packer},
     queue::{NewRecord, Place, Request},
     rows::{Slot, TopicRow},
     store::{Commit, Store, Writing},
 };
-use crate::LogError;
+use crate::{Appender, LogError, OutputBatch};
+
+/// Appends records as they are given.
+pub(super) struct EmbeddedAppender {
+    pub(super) store: EmbeddedStore,
+    /// Their names, by [`Topic`](crate::Topic).
+    pub(super) topics: [String; 5],
+}
+
+impl Appender for EmbeddedAppender {
+    fn append(&mut self, batch: &OutputBatch) -> Result<(), LogError> {
+        let mut by_topic: BTreeMap<usize, Vec<NewRecord>> = BTreeMap::new();
+        for record in &batch.records {
+            let bytes = |range: ByteRange| batch.bytes(range).to_vec();
+            by_topic.entry(record.topic as usize).or_default().push(NewRecord {
+                partition: Some(record.partition),
+                timestamp: record.timestamp,
+                key: record.key.map(bytes),
+                value: record.value.map(bytes),
+                headers: bytes(record.headers),
+            });
+        }
+        by_topic
+            .into_iter()
+            .try_for_each(|(topic, records)| self.store.append(&self.topics[topic], records).map(drop))
+    }
+}
 
 /// Appends `records` together: all become visible at once, or none.
 ///

@@ -32,6 +32,7 @@ use tidegate_host::wall_time;
 
 pub use self::queue::{NewRecord, Place};
 use self::{
+    append::EmbeddedAppender,
     group::EmbeddedGroupReader,
     reader::{Cursor, EmbeddedReader, out_of_range},
     rows::{OffsetKey, Slot},
@@ -39,7 +40,7 @@ use self::{
     writer::EmbeddedWriter,
 };
 use crate::{
-    Applied, ChangelogRecord, Drift, EpochWriter, GroupReader, Health, Log, LogError, OffsetRange,
+    Appender, Applied, ChangelogRecord, Drift, EpochWriter, GroupReader, Health, Log, LogError, OffsetRange,
     RecordReader, Topic, TopicFacts, TopicSpec, TopicsFacts,
 };
 
@@ -276,6 +277,11 @@ impl Log for EmbeddedLog {
     fn group_reader(&self, topic: Topic, group: &str) -> Result<Box<dyn GroupReader>, LogError> {
         let topic = self.config.topics[topic as usize].clone();
         Ok(Box::new(EmbeddedGroupReader::new(Arc::clone(&self.store.0), topic, group.to_owned())))
+    }
+
+    fn appender(&self) -> Result<Box<dyn Appender>, LogError> {
+        let (store, topics) = (self.store.clone(), self.config.topics.clone());
+        Ok(Box::new(EmbeddedAppender { store, topics }))
     }
 
     fn offsets(&self, topic: Topic, _stable: bool, _timeout: Duration) -> Result<Vec<OffsetRange>, LogError> {

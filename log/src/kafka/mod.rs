@@ -5,6 +5,7 @@
 //! partitions assigned by hand; and short-lived ones for everything else.
 
 mod admin;
+mod appender;
 mod changelog;
 mod config;
 mod extent;
@@ -39,6 +40,7 @@ use tidegate_core::NextOffset;
 
 use self::{
     admin::Limits,
+    appender::KafkaAppender,
     failure::{classify, code, is_missing},
     group::KafkaGroupReader,
     health::{Clients, Context},
@@ -53,8 +55,8 @@ pub use self::{
     plain::PlainProducer,
 };
 use crate::{
-    ChangelogRecord, EpochWriter, GroupReader, Health, Log, LogError, OffsetRange, RecordReader, Topic,
-    TopicFacts, TopicsFacts,
+    Appender, ChangelogRecord, EpochWriter, GroupReader, Health, Log, LogError, OffsetRange, RecordReader,
+    Topic, TopicFacts, TopicsFacts,
 };
 
 /// A log on Apache Kafka.
@@ -179,6 +181,10 @@ impl Log for KafkaLog {
 
     fn group_reader(&self, topic: Topic, group: &str) -> Result<Box<dyn GroupReader>, LogError> {
         Ok(Box::new(KafkaGroupReader::connect(&self.config, topic, group, &self.clients)?))
+    }
+
+    fn appender(&self) -> Result<Box<dyn Appender>, LogError> {
+        Ok(Box::new(KafkaAppender::new(&self.config, &self.clients)?))
     }
 
     fn offsets(&self, topic: Topic, stable: bool, timeout: Duration) -> Result<Vec<OffsetRange>, LogError> {

@@ -29,8 +29,8 @@ use super::{
     takeover::{REQUEST_TIMEOUT, Takeover, committed, connect, end_predecessor},
 };
 use crate::{
-    CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, Headers, InputProgress, LogError, OutputBatch,
-    Topic, TopicsFacts,
+    CommitOutcome, CommitPhases, CommittedOffset, EpochWriter, InputProgress, LogError, OutputBatch, Topic,
+    TopicsFacts,
 };
 
 /// Waiting longer for room in the queue than the broker keeps a silent transaction open makes no sense.
@@ -415,15 +415,7 @@ impl EpochWriter for KafkaWriter {
         }
         let appended = self.open().and_then(|()| {
             batch.records.iter().try_for_each(|record| {
-                let native = Record {
-                    partition: record.partition as i32,
-                    // librdkafka takes 0 for "now": the first millisecond of 1970 becomes the second.
-                    timestamp: if record.timestamp.0 == 0 { 1 } else { record.timestamp.0 },
-                    key: record.key.map(|span| batch.bytes(span)),
-                    value: record.value.map(|span| batch.bytes(span)),
-                    headers: Headers(batch.bytes(record.headers)),
-                    origin: record.origin,
-                };
+                let native = Record::of(batch, record);
                 self.extent.note(record.topic, record.partition);
                 self.send(record.topic as usize, &native)
             })

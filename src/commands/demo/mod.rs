@@ -31,7 +31,7 @@ use self::{
 };
 use super::fail;
 use crate::{
-    daemon::{Daemon, Failure, Options, block_on},
+    daemon::{Daemon, Failure, Opened, Options, block_on},
     exit, http,
     signals::Signals,
     traffic::{Generator, Plan, Sink},
@@ -99,7 +99,8 @@ async fn demo(
     let routes = http::log_routes(settings, store.clone());
     let options = Options { routes, config, any_port: true, signals, ..Options::default() };
     let alerts = options.alerts.subscribe();
-    let daemon = Daemon::start(settings, state_dir, log, options).await?;
+    let opened = Opened { state_dir: Some(state_dir), log, embedded: Some(store.clone()) };
+    let daemon = Daemon::start(settings, opened, options).await?;
     let view = View {
         metrics: daemon.metrics.clone(),
         status: daemon.status.clone(),

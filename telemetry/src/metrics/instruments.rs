@@ -20,9 +20,9 @@ use tidegate_core::{
 use tidegate_host::wall_time;
 
 use crate::{
-    CheckpointPhase, Counter, Dropped, Gauge, Histogram, Labels, Otlp, Signal, Stage, StageMeter,
+    CheckpointPhase, Counter, Dropped, Gauge, Histogram, Labels, Otlp, Signal, SinkMeter, Stage, StageMeter,
     TelemetryError,
-    families::{Family, UNLABELLED, by, counters, counters_and_spare, gauges, observe},
+    families::{Family, UNLABELLED, by, counters, counters_and_spare, gauges, observe, observe_count},
     names::{self, Spec},
     process,
 };
@@ -54,6 +54,8 @@ pub(super) struct Instruments {
     pub(super) stages: Family<StageMeter>,
     pub(super) checkpoint_duration: Vec<Histogram>,
     pub(super) alert_latency: Histogram,
+    pub(super) sinks: Family<SinkMeter>,
+    pub(super) sink_delivery: Vec<Histogram>,
     pub(super) registry: Registry,
     /// Dropping it would end the collection.
     _provider: SdkMeterProvider,
@@ -161,6 +163,8 @@ impl Instruments {
                 instrument: durations(meter, names::ALERT_LATENCY),
                 attributes: Vec::new(),
             },
+            sinks: sinks(meter, labels),
+            sink_delivery: sink_delivery(meter, labels),
             registry,
             _provider: provider,
         })
@@ -223,6 +227,28 @@ fn stages(meter: &Meter) -> Family<StageMeter> {
 fn checkpoint_duration(meter: &Meter) -> Vec<Histogram> {
     let instrument = durations(meter, names::CHECKPOINT_DURATION);
     by("phase", CheckpointPhase::ALL.iter().map(|phase| phase.as_str()))
+        .map(|attributes| Histogram { instrument: instrument.clone(), attributes })
+        .collect()
+}
+
+fn sinks(meter: &Meter, labels: &Labels) -> Family<SinkMeter> {
+    let family = Family::<SinkMeter>::new(by("sink", labels.sinks.iter().cloned()));
+    observe(meter, names::SINK_UP, &family, SinkMeter::up);
+    observe(meter, names::SINK_LAG, &family, |sink| sink.lag.get());
+    let counts: [(Spec, fn(&SinkMeter) -> u64); 3] = [
+        (names::SINK_DELIVERED, |sink| sink.delivered.get()),
+        (names::SINK_REJECTED, |sink| sink.rejected.get()),
+        (names::SINK_RETRIES, |sink| sink.retries.get()),
+    ];
+    for (spec, count) in counts {
+        observe_count(meter, spec, &family, usize::MAX, count);
+    }
+    family
+}
+
+fn sink_delivery(meter: &Meter, labels: &Labels) -> Vec<Histogram> {
+    let instrument = durations(meter, names::SINK_DELIVERY);
+    by("sink", labels.sinks.iter().cloned())
         .map(|attributes| Histogram { instrument: instrument.clone(), attributes })
         .collect()
 }

@@ -11,6 +11,7 @@ fn metrics() -> Metrics {
         partitions: 2,
         topics: vec!["processed-events".into(), "alerts".into()],
         rules: vec!["high-error-rate".into(), "logins".into()],
+        sinks: vec!["warehouse".into()],
     })
     .unwrap()
 }
@@ -23,6 +24,9 @@ fn fill(metrics: &Metrics) {
     metrics.epoch_committed(Epoch(12));
     metrics.checkpoint_duration(CheckpointPhase::Flush).record(Duration::from_millis(3));
     metrics.alert_latency().record(Duration::from_millis(40));
+    metrics.sink(SinkId(0)).works();
+    metrics.sink(SinkId(0)).lag.set(3.0);
+    metrics.sink_delivery(SinkId(0)).unwrap().record(Duration::from_millis(40));
 }
 
 /// Name and type of each metric in the exposition.

@@ -21,7 +21,7 @@ use rdkafka::{
 
 use super::{c_string, timeout_ms};
 use crate::{
-    Headers, LogError, Origin,
+    Headers, LogError, Origin, OutputBatch, OutputRecord,
     kafka::{
         failure::{classify, code},
         health::Context,
@@ -40,6 +40,20 @@ pub(in crate::kafka) struct Record<'a> {
     pub(in crate::kafka) headers: Headers<'a>,
     /// Comes back with the report, if the record is not delivered.
     pub(in crate::kafka) origin: Origin,
+}
+
+impl<'a> Record<'a> {
+    pub(in crate::kafka) fn of(batch: &'a OutputBatch, record: &OutputRecord) -> Self {
+        Self {
+            partition: record.partition as i32,
+            // librdkafka takes 0 for "now": the first millisecond of 1970 becomes the second.
+            timestamp: if record.timestamp.0 == 0 { 1 } else { record.timestamp.0 },
+            key: record.key.map(|range| batch.bytes(range)),
+            value: record.value.map(|range| batch.bytes(range)),
+            headers: Headers(batch.bytes(record.headers)),
+            origin: record.origin,
+        }
+    }
 }
 
 /// How long the thread that serves a producer's events waits at a time. The wrapper's wait spins for its last

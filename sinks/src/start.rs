@@ -1,0 +1,72 @@
+//! How a sink is started, and asked to end.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
+use tidegate_config::Sink as Settings;
+use tidegate_core::{SinkId, event::FieldPaths};
+use tidegate_log::Log;
+use tidegate_telemetry::Metrics;
+
+use crate::{
+    Destination,
+    reader::Reading,
+    sink::{Sink, SinkArgs, SinkMsg},
+};
+
+/// What a sink is made of.
+#[derive(Clone)]
+pub struct SinkParts {
+    /// Its place in the configuration.
+    pub id: SinkId,
+    /// Its settings.
+    pub settings: Settings,
+    /// The log that it reads.
+    pub log: Arc<dyn Log>,
+    /// The real name of the topic that it reads.
+    pub topic_name: String,
+    /// The pipeline's consumer group, which its own is named after.
+    pub group_id: String,
+    /// Where the fields of events are.
+    pub paths: FieldPaths,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+/// The consumer group of a sink.
+#[must_use]
+pub fn group_of(group_id: &str, sink: &str) -> String {
+    format!("{group_id}.sink.{sink}")
+}
+
+/// Starts a sink as a child of `supervisor`. It connects, and connects again, by itself.
+///
+/// # Errors
+/// [`SpawnErr`] if an actor or a thread cannot be started.
+pub async fn start(parts: SinkParts, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
+    match &parts.settings.destination {
+        tidegate_config::Destination::Postgres(_)
+        | tidegate_config::Destination::Elasticsearch(_)
+        | tidegate_config::Destination::Webhook(_) => Err(SpawnErr::StartupFailed("not there yet".into())),
+    }
+}
+
+/// Asks a sink to deliver what is on its way, keep its positions and end.
+pub fn shut_down(sink: &ActorCell) {
+    // If it is gone, it has ended.
+    let _ = ActorRef::<SinkMsg>::from(sink.clone()).cast(SinkMsg::ShutDown);
+}
+
+pub(crate) async fn start_with<D: Destination>(
+    parts: SinkParts,
+    destinations: Vec<D>,
+    supervisor: ActorCell,
+) -> Result<ActorCell, SpawnErr> {
+    let SinkParts { id, settings, log, group_id, metrics, .. } = parts;
+    let Settings { name, topic, start, limits, in_flight_bytes, give_up_after, .. } = settings;
+    let group = group_of(&group_id, &name);
+    let reading = Reading { topic, group, start, limits, in_flight_bytes };
+    let args = SinkArgs { id, name, log, reading, give_up_after, destinations, metrics };
+    let (sink, _) = Actor::spawn_linked(None, Sink::default(), args, supervisor).await?;
+    Ok(sink.get_cell())
+}
