@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::{
+    note::Note,
     settings::{LogKind, Settings, Topic},
+    sink::Destination,
     source::Report,
     suggest::nearest,
-    walk::{Note, Unknown, Walk},
+    walk::{Unknown, Walk},
 };
 
 /// Most sliding windows that one event may fall into.
@@ -19,7 +21,9 @@ const DEFAULT_TRANSACTION_TIMEOUT_MS: u64 = 60_000;
 pub(crate) fn check(settings: &Settings, walk: &mut Walk<'_>) {
     bootstrap_servers(settings, walk);
     topic_names(settings, walk);
-    rule_names(settings, walk);
+    unique_names("rules", &settings.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), walk);
+    unique_names("sinks", &settings.sinks.iter().map(|sink| sink.name.as_str()).collect::<Vec<_>>(), walk);
+    rules_of_sinks(settings, walk);
     slides(settings, walk);
     transaction_timeout(settings, walk);
     otlp_endpoint(settings, walk);
@@ -56,13 +60,29 @@ fn topic_names(settings: &Settings, walk: &mut Walk<'_>) {
     }
 }
 
-fn rule_names(settings: &Settings, walk: &mut Walk<'_>) {
-    for (i, rule) in settings.rules.iter().enumerate() {
-        if let Some(first) = settings.rules[..i].iter().position(|other| other.name == rule.name) {
-            let message = format!("`rules[{i}].name` is the same as `rules[{first}].name`");
-            let (later, element) = (format!("rules[{i}].name"), format!("rules[{i}]"));
-            let earlier = format!("rules[{first}].name");
-            walk.conflict(&[&later, &element, &earlier], message, "allowed: a name of its own for each rule");
+/// Elements of an array of tables have names of their own. A name that is missing is told elsewhere.
+fn unique_names(section: &str, names: &[&str], walk: &mut Walk<'_>) {
+    for (i, name) in names.iter().enumerate() {
+        if let Some(first) = names[..i].iter().position(|other| other == name && !name.is_empty()) {
+            let message = format!("`{section}[{i}].name` is the same as `{section}[{first}].name`");
+            let (later, element) = (format!("{section}[{i}].name"), format!("{section}[{i}]"));
+            let earlier = format!("{section}[{first}].name");
+            let help = format!("allowed: a name of its own for each of `{section}`");
+            walk.conflict(&[&later, &element, &earlier], message, &help);
+        }
+    }
+}
+
+/// What a webhook asks for by name is there.
+fn rules_of_sinks(settings: &Settings, walk: &mut Walk<'_>) {
+    for (i, sink) in settings.sinks.iter().enumerate() {
+        let Destination::Webhook(webhook) = &sink.destination else { continue };
+        let is_rule = |name: &String| settings.rules.iter().any(|rule| rule.name == *name);
+        if let Some(stray) = webhook.rules.iter().position(|name| !is_rule(name)) {
+            let path = format!("sinks[{i}].rules");
+            let message = format!("`{path}[{stray}]` is not the name of a rule");
+            let help = "allowed: names in `[[rules]]`; without this key, alerts of all rules are sent";
+            walk.conflict(&[&path, "rules"], message, help);
         }
     }
 }
@@ -126,6 +146,9 @@ impl Known {
     fn of(notes: &[Note]) -> Self {
         let mut paths = Vec::new();
         Self::collect(notes, &mut paths);
+        // Several types of an element have keys of the same name.
+        paths.sort();
+        paths.dedup();
         Self(paths)
     }
 
@@ -135,62 +158,52 @@ impl Known {
                 Note::Section { section, .. } | Note::Open { section, .. } => paths.push(section.clone()),
                 Note::Key(key) if key.section.is_empty() => paths.push(key.name.to_owned()),
                 Note::Key(key) => paths.push(format!("{}.{}", key.section, key.name)),
-                Note::Tables { section, template, .. } => {
-                    paths.push(section.clone());
-                    Self::collect(template, paths);
+                Note::Tables(tables) => {
+                    paths.push(tables.section.clone());
+                    Self::collect(&tables.template, paths);
                 }
+                Note::Variant { notes, .. } => Self::collect(notes, paths),
             }
         }
     }
 
-    /// The names within a table.
-    fn names<'a>(&'a self, section: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter_map(move |path| {
-            let name =
-                if section.is_empty() { path } else { path.strip_prefix(section)?.strip_prefix('.')? };
-            (!name.contains('.')).then_some(name)
-        })
-    }
-
     fn report(&self, unknown: &Unknown) -> Report {
-        let section = without_numbers(&unknown.section);
-        let name = unknown.name.as_str();
-        let help = if section == "topics.state" && name == "retention" {
-            "the state topic is compacted and has no retention".to_owned()
-        } else if let Some(near) = nearest(name, self.names(&section)) {
-            format!("did you mean `{near}`?")
-        } else if let Some(elsewhere) = self.elsewhere(name) {
-            format!("did you mean `{elsewhere}`?")
-        } else {
-            self.allowed_in(&section)
-        };
+        let Unknown { section, name, .. } = unknown;
         let shown: String = name.chars().take(60).collect();
-        let place = if section.is_empty() { String::new() } else { format!(" in `{}`", unknown.section) };
-        let message = format!("unknown key `{}`{place}", shown.escape_debug());
-        Report { origin: Some(unknown.origin.clone()), message, help: Some(help) }
+        let place = if section.is_empty() { String::new() } else { format!(" in `{section}`") };
+        let message = match &unknown.belongs_to {
+            Some((types, element)) => {
+                let (types, table) = (types.join(" and "), section.split('[').next().unwrap_or_default());
+                format!("`{shown}` belongs to {types} {table}; this one is {element}")
+            }
+            None => format!("unknown key `{}`{place}", shown.escape_debug()),
+        };
+        Report { origin: Some(unknown.origin.clone()), message, help: Some(self.help(unknown)) }
     }
 
-    /// A key of this name, if there is exactly one, in another table.
-    fn elsewhere(&self, name: &str) -> Option<&str> {
-        let mut same = self.0.iter().filter(|path| path.rsplit('.').next() == Some(name));
-        match (same.next(), same.next()) {
-            (Some(path), None) => Some(path),
-            _ => None,
+    fn help(&self, unknown: &Unknown) -> String {
+        let Unknown { section, name, known, belongs_to, .. } = unknown;
+        if section == "topics.state" && name == "retention" {
+            return "the state topic is compacted and has no retention".to_owned();
+        }
+        let elsewhere = || if belongs_to.is_none() { self.elsewhere(name) } else { None };
+        match nearest(name, known.iter().copied()).map(str::to_owned).or_else(elsewhere) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => allowed_in(section, known),
         }
     }
 
-    fn allowed_in(&self, section: &str) -> String {
-        let names: Vec<String> = self.names(section).map(|name| format!("`{name}`")).collect();
-        let more = if section == "kafka" {
-            "; librdkafka's properties belong below `[kafka.properties]`"
-        } else {
-            ""
-        };
-        format!("allowed: {}{more}", names.join(", "))
+    /// The key of this name in another table, or the two of them.
+    fn elsewhere(&self, name: &str) -> Option<String> {
+        let same: Vec<&str> =
+            self.0.iter().filter(|path| path.rsplit('.').next() == Some(name)).map(String::as_str).collect();
+        (1..=2).contains(&same.len()).then(|| same.join("` or `"))
     }
 }
 
-/// `rules[3]` is `rules`.
-fn without_numbers(section: &str) -> String {
-    section.split('[').next().unwrap_or_default().to_owned()
+fn allowed_in(section: &str, known: &[&str]) -> String {
+    let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let more =
+        if section == "kafka" { "; librdkafka's properties belong below `[kafka.properties]`" } else { "" };
+    format!("allowed: {}{more}", names.join(", "))
 }

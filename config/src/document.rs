@@ -101,6 +101,15 @@ pub(crate) fn read(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Doc
     reader.document
 }
 
+/// Whether a value is hidden although its name is not that of a secret: of a client's property, a mistyped name may hide
+/// that it is one; of a sink, all URLs, wherever they stand, and the headers of requests.
+fn is_hidden(path: &str, value: &DeValue<'_>) -> bool {
+    path.starts_with(".kafka.properties.")
+        || path.starts_with(".sinks.url")
+        || path.starts_with(".sinks.headers")
+        || path.starts_with(".sinks") && value.as_str().is_some_and(|text| text.contains("://"))
+}
+
 struct Reader<'a> {
     document: Document,
     env: &'a dyn Fn(&str) -> Option<String>,
@@ -137,8 +146,7 @@ impl Reader<'_> {
 
     fn node(&mut self, path: &str, value: &Spanned<DeValue<'_>>) -> Node {
         let origin = self.origin(value.span());
-        // Of a client's property a mistyped name may hide that it is a secret.
-        let is_secret = is_secret_name(path) || path.starts_with(".kafka.properties.");
+        let is_secret = is_secret_name(path) || is_hidden(path, value.get_ref());
         if let (From::File, true, false) = (self.from, is_secret, value.get_ref().is_table()) {
             self.document.secrets.push(value.span());
         }
@@ -264,7 +272,8 @@ fn insert(table: &mut Table, segments: &[&str], origin: &Origin, node: Node) {
 }
 
 /// What must not be shown of a text that is not TOML, judged line by line: values on lines that speak of
-/// secrets, and everything where librdkafka's properties stand or a text over several lines was begun there.
+/// secrets, and everything where librdkafka's properties or sinks stand or a text or list over several lines was begun
+/// there.
 fn secret_lines(text: &str) -> Vec<Range<usize>> {
     let mut secrets = Vec::new();
     let mut in_secrets = false;
@@ -272,10 +281,11 @@ fn secret_lines(text: &str) -> Vec<Range<usize>> {
     for line in text.split_inclusive('\n') {
         let end = start + line.trim_end().len();
         if let Some(name) = section_name(line) {
-            in_secrets = is_secret_name(name) || name.contains("properties");
+            in_secrets = speaks_of_secrets(name);
         } else {
-            let speaks = is_secret_name(line) || line.contains("properties");
-            in_secrets |= speaks && (line.contains(r#"""""#) || line.contains("'''"));
+            let speaks = speaks_of_secrets(line);
+            let is_begun = [r#"""""#, "'''", "[", "]"].iter().any(|mark| line.contains(mark));
+            in_secrets |= speaks && is_begun;
             if speaks || in_secrets {
                 let value = line.find('=').map_or(start, |equals| start + equals + 1);
                 secrets.push(value..end.max(value));
@@ -284,6 +294,11 @@ fn secret_lines(text: &str) -> Vec<Range<usize>> {
         start += line.len();
     }
     secrets
+}
+
+fn speaks_of_secrets(text: &str) -> bool {
+    is_secret_name(text)
+        || ["properties", "sinks", "headers", "url", "://"].iter().any(|word| text.contains(word))
 }
 
 /// The name in a line such as `[kafka.properties]`.

@@ -1,5 +1,6 @@
 //! The keys: the one place that says which there are, what they may be, what they are by default and what they
-//! mean. The checker, the default file, the JSON Schema and the reference all come from here.
+//! mean; those of sinks are in `sink_keys.rs`. The checker, the default file, the JSON Schema and the reference all
+//! come from here.
 
 use std::time::Duration;
 
@@ -10,11 +11,14 @@ use crate::{
         Boolean, Bytes, Choice, Choices, Count, FieldPathList, FilePath, Optional, OptionalText, PatternList,
         Period, Ratio, SocketAddress, Text, WrittenPeriod,
     },
+    note::Unwritten,
     properties,
     settings::{
-        Embedded, Filter, Geo, Kafka, Limits, LogFormat, LogKind, Pools, Settings, Start, Supervision,
-        Telemetry, Time, Topic, Topics,
+        Embedded, Filter, Geo, Kafka, Limits, LogFormat, LogKind, Pools, Settings, Supervision, Telemetry,
+        Time, Topic, Topics,
     },
+    sink_keys,
+    start::Start,
     walk::Walk,
 };
 
@@ -22,7 +26,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Most rules; every event is matched against each.
-pub(crate) const MAX_RULES: usize = 100;
+const MAX_RULES: usize = 100;
 
 /// Reads all keys, in the order in which they are documented.
 pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
@@ -48,11 +52,11 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
         rules: walk.tables(
             "rules",
             MAX_RULES,
+            Unwritten::OneDefault,
             "Alert rules, at most 100. Rules in the file replace the default rule, which is the one shown here; \
              `rules = []` means none. Windows are aligned to the epoch, and counts are kept per service.",
             rule,
         ),
-        sinks: Vec::new(),
         alert_evidence: walk.section("alerts", "Alerts.", alert_evidence),
         pools: walk.section("pools", "How many actors share the work of a stage.", pools),
         checkpoint_interval: walk.section("checkpoint", "Checkpoints.", checkpoint_interval),
@@ -85,6 +89,7 @@ pub(crate) fn read(walk: &mut Walk<'_>) -> Settings {
                 "How long a clean shutdown may take: reading stops, and what is in flight is committed.",
             )
         }),
+        sinks: sink_keys::read(walk),
     };
     walk.note_unknown();
     settings
@@ -348,7 +353,7 @@ fn time(walk: &mut Walk<'_>) -> Time {
 fn rule(walk: &mut Walk<'_>) -> Rule {
     let default = Rule::default();
     let length = || Period { min: Duration::from_millis(10), max: 31 * DAY };
-    let name = walk.key("name", &Text::rule_name(), default.name, "Names the rule in alerts and metrics.");
+    let name = walk.key("name", &Text::own_name(), default.name, "Names the rule in alerts and metrics.");
     let event_type =
         walk.key("event_type", &Text::name(), default.event_type, "Events of this type are counted.");
     let (window, window_text) = walk.key(

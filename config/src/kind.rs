@@ -1,17 +1,21 @@
 //! Types of configuration values: how each is read, written, described and put into the JSON Schema.
 
+mod destination;
 mod list;
 mod number;
+mod secret;
 mod text;
 
 use serde_json::{Value as Json, json};
 
-pub(crate) use list::{Choices, FieldPathList, PatternList};
+pub(crate) use destination::Columns;
+pub(crate) use list::{Choices, FieldPathList, Names, PatternList};
 pub(crate) use number::{Boolean, Bytes, Count, Period, Ratio, WrittenPeriod};
+pub(crate) use secret::{Headers, SecretText};
 pub(crate) use text::{Choice, FilePath, OptionalText, SocketAddress, Text};
 
 use crate::{
-    document::{Node, Value},
+    document::{Entry, Node, Table, Value},
     source::Origin,
 };
 
@@ -29,6 +33,11 @@ pub(crate) trait Kind {
     /// Writes a value in the way that reads back as the same.
     fn write(&self, value: &Self::Value) -> Json;
 
+    /// Writes a value that documents the key, and is no secret whatever the key holds.
+    fn example(&self, value: &Self::Value) -> Json {
+        self.write(value)
+    }
+
     /// What is allowed, as the end of the sentence "allowed: ...".
     fn allowed(&self) -> String;
 
@@ -44,6 +53,11 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
+    /// What is wrong with the key, not with its value.
+    fn of_key(entry: &Entry, reason: impl Into<String>) -> Vec<Self> {
+        vec![Self { origin: entry.key.clone(), reason: reason.into() }]
+    }
+
     fn all(node: &Node, reason: impl Into<String>) -> Vec<Self> {
         vec![Self { origin: node.origin.clone(), reason: reason.into() }]
     }
@@ -60,6 +74,14 @@ fn wrong_type(node: &Node, wanted: &str) -> Vec<Fault> {
     match &node.value {
         Value::Broken => Vec::new(),
         found => Fault::all(node, format!("expected {wanted}, found {}", found.type_name())),
+    }
+}
+
+fn as_table(node: &Node, max: usize) -> Result<&Table, Vec<Fault>> {
+    match &node.value {
+        Value::Table(table) if table.len() > max => Err(Fault::all(node, "too many keys")),
+        Value::Table(table) => Ok(table),
+        _ => Err(wrong_type(node, "a table")),
     }
 }
 
@@ -85,6 +107,36 @@ impl<K: Kind> Kind for Optional<K> {
 
     fn write(&self, value: &Self::Value) -> Json {
         value.as_ref().map_or(Json::Null, |value| self.kind.write(value))
+    }
+
+    fn example(&self, value: &Self::Value) -> Json {
+        value.as_ref().map_or(Json::Null, |value| self.kind.example(value))
+    }
+
+    fn allowed(&self) -> String {
+        format!("{}; absent: {}", self.kind.allowed(), self.absent)
+    }
+
+    fn schema(&self) -> Json {
+        self.kind.schema()
+    }
+}
+
+/// A value whose default follows from other keys, in the way that `absent` says.
+pub(crate) struct Derived<K> {
+    pub(crate) kind: K,
+    pub(crate) absent: &'static str,
+}
+
+impl<K: Kind> Kind for Derived<K> {
+    type Value = K::Value;
+
+    fn read(&self, node: &Node) -> Result<Self::Value, Vec<Fault>> {
+        self.kind.read(node)
+    }
+
+    fn write(&self, value: &Self::Value) -> Json {
+        self.kind.write(value)
     }
 
     fn allowed(&self) -> String {

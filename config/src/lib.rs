@@ -1,13 +1,14 @@
 //! Configuration: what the user wrote, checked and resolved into what the parts need.
 //!
 //! A [`Source`] (a TOML file and overrides) is parsed with the place of every value, walked along the table of
-//! keys in `keys.rs`, and becomes [`Settings`], or [`Problems`]: all of them at once. The same table of keys is
-//! printed as the default file, the JSON Schema and the reference.
+//! keys in `keys.rs` and `sink_keys.rs`, and becomes [`Settings`], or [`Problems`]: all of them at once. The same
+//! table of keys is printed as the default file, the JSON Schema and the reference.
 
 mod checks;
 mod document;
 mod keys;
 mod kind;
+mod note;
 mod problem;
 mod properties;
 mod publish;
@@ -15,7 +16,9 @@ mod secret;
 mod settings;
 mod show;
 mod sink;
+mod sink_keys;
 mod source;
+mod start;
 mod suggest;
 mod units;
 mod variables;
@@ -25,12 +28,13 @@ pub use problem::{Problem, Problems};
 pub use publish::{default_toml, json_schema, reference_markdown};
 pub use secret::Secret;
 pub use settings::{
-    Filter, Geo, Kafka, Limits, LogFormat, LogKind, Pools, Settings, Start, Supervision, Telemetry, Time,
-    Topic, Topics,
+    Filter, Geo, Kafka, Limits, LogFormat, LogKind, Pools, Settings, Supervision, Telemetry, Time, Topic,
+    Topics,
 };
 pub use show::Resolved;
 pub use sink::{Destination, Elasticsearch, Postgres, SecretSource, Sink, SslMode, Webhook, WebhookFormat};
 pub use source::Source;
+pub use start::Start;
 
 /// Checks `source` and resolves it; `env` looks environment variables up.
 ///
@@ -70,6 +74,7 @@ pub fn resolve_with(
 ) -> Result<Resolved, Problems> {
     let mut document = document::read(source, env);
     let mut reports = std::mem::take(&mut document.reports);
+    let mut secrets = std::mem::take(&mut document.secrets);
     if !document.not_toml {
         let mut walk = walk::Walk::over(&document);
         let settings = keys::read(&mut walk);
@@ -79,10 +84,11 @@ pub fn resolve_with(
             object(&settings).into_iter().for_each(|objection| walk.object(objection));
         }
         reports.append(&mut walk.reports);
+        secrets.append(&mut walk.hidden);
         if reports.is_empty() {
             return Ok(Resolved::new(settings, walk.notes));
         }
     }
-    let problems = reports.into_iter().map(|report| source.problem(&document.secrets, report));
+    let problems = reports.into_iter().map(|report| source.problem(&secrets, report));
     Err(Problems::new(problems.collect()))
 }

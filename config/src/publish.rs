@@ -6,8 +6,9 @@ use tidegate_core::client_properties::REFUSED;
 use crate::{
     document::Document,
     keys,
+    note::{Default, KeyNote, Note, TablesNote, Unwritten},
     show::{at, toml_value},
-    walk::{Default, KeyNote, Note, Walk},
+    walk::Walk,
 };
 
 /// Width of the comments of the default file, in characters.
@@ -45,15 +46,31 @@ fn default_notes(notes: &[Note], out: &mut String) {
                     *out += &format!("[{section}]\n");
                 }
             }
-            Note::Tables { section, doc, template, .. } => {
-                *out += &format!("\n{}[[{section}]]\n", comment(doc));
-                default_notes(template, out);
+            Note::Tables(tables) => {
+                let mut text = format!("[[{}]]\n", tables.section);
+                default_notes(&tables.template, &mut text);
+                if tables.unwritten == Unwritten::Empty {
+                    text = commented_out(&text);
+                }
+                *out += &format!("\n{}{text}", comment(tables.doc));
+            }
+            Note::Variant { of, doc, notes } => {
+                *out += &format!("\n{}", comment(&format!("With `type = \"{of}\"`: {doc}")));
+                default_notes(notes, out);
             }
             Note::Open { section, doc, example, .. } => {
                 *out += &format!("\n{}[{section}]\n{example}", comment(doc));
             }
         }
     }
+}
+
+/// Lines that are no comments yet become comments.
+fn commented_out(text: &str) -> String {
+    let line = |line: &str| {
+        if line.is_empty() || line.starts_with('#') { format!("{line}\n") } else { format!("# {line}\n") }
+    };
+    text.lines().map(line).collect()
 }
 
 fn default_key(key: &KeyNote) -> String {
@@ -116,23 +133,57 @@ fn schema_notes(notes: &[Note], root: &mut Json) {
             Note::Section { section, doc } => {
                 *at(root, &schema_path(section)) = object_schema(doc);
             }
-            Note::Tables { section, doc, template, .. } => {
-                let mut element = object_schema("");
-                for note in template {
-                    if let Note::Key(key) = note {
-                        element["properties"][key.name] = key_schema(key);
-                    }
-                }
-                *at(root, &schema_path(section)) = json!({
-                    "description": doc, "type": "array", "items": element, "maxItems": keys::MAX_RULES,
+            Note::Tables(tables) => {
+                let mut schema = json!({
+                    "description": tables.doc, "type": "array", "items": element_schema(&tables.template),
+                    "maxItems": tables.max,
                 });
+                if tables.unwritten == Unwritten::Empty {
+                    schema["default"] = json!([]);
+                }
+                *at(root, &schema_path(&tables.section)) = schema;
             }
+            // Only elements of arrays have them.
+            Note::Variant { .. } => {}
             Note::Open { section, doc, .. } => {
                 let refused: Vec<&str> =
                     REFUSED.iter().flat_map(|(names, _)| names.iter().copied()).collect();
                 *at(root, &schema_path(section)) = json!({
                     "description": doc, "type": "object", "propertyNames": { "not": { "enum": refused } },
                 });
+            }
+        }
+    }
+}
+
+/// An element of an array of tables; if there are types of them, any of these.
+fn element_schema(template: &[Note]) -> Json {
+    let mut common = object_schema("");
+    put_keys(template, &mut common);
+    let variants: Vec<Json> = template
+        .iter()
+        .filter_map(|note| match note {
+            Note::Variant { of, doc, notes } => {
+                let mut variant = common.clone();
+                variant["description"] = json!(doc);
+                put_keys(notes, &mut variant);
+                variant["properties"]["type"]["anyOf"][0] = json!({ "const": of });
+                Some(variant)
+            }
+            _ => None,
+        })
+        .collect();
+    if variants.is_empty() { common } else { json!({ "anyOf": variants }) }
+}
+
+fn put_keys(notes: &[Note], object: &mut Json) {
+    for note in notes {
+        let Note::Key(key) = note else { continue };
+        object["properties"][key.name] = key_schema(key);
+        if matches!(key.default, Default::Required { .. }) {
+            match object["required"].as_array_mut() {
+                Some(required) => required.push(json!(key.name)),
+                None => object["required"] = json!([key.name]),
             }
         }
     }
@@ -171,7 +222,7 @@ pub fn reference_markdown() -> String {
 }
 
 const REFERENCE_HEAD: &str = "# Configuration\n\n\
-     <!-- generated from the table of keys by `cargo xtask docs`; edit config/src/keys.rs instead -->\n\n\
+     <!-- generated from the table of keys by `cargo xtask docs`; edit config/src/keys.rs or config/src/sink_keys.rs instead -->\n\n\
      Tidegate reads one TOML file, named by `--config FILE` or the environment variable `TIDEGATE_CONFIG`.\n";
 
 const REFERENCE_RULES: &str = "\n\
@@ -201,9 +252,13 @@ fn reference_notes(notes: &[Note], out: &mut String) {
         match note {
             Note::Key(_) => {}
             Note::Section { section, doc } => *out += &format!("\n## `[{section}]`\n\n{doc}\n"),
-            Note::Tables { section, doc, template, .. } => {
+            Note::Tables(TablesNote { section, doc, template, .. }) => {
                 *out += &format!("\n## `[[{section}]]`\n\n{doc}\n");
                 reference_notes(template, out);
+            }
+            Note::Variant { of, doc, notes } => {
+                *out += &format!("\n### `type = \"{of}\"`\n\n{doc}\n");
+                reference_notes(notes, out);
             }
             Note::Open { section, doc, example, .. } => {
                 *out += &format!(

@@ -36,9 +36,9 @@ impl fmt::Display for Secret {
 }
 
 /// Whether a key of this name holds something to hide: librdkafka's passwords, passphrases, client secrets,
-/// tokens, PEM blobs and SASL/OAUTHBEARER configuration, and the Java client's JAAS line.
+/// tokens, PEM blobs and SASL/OAUTHBEARER configuration, and the Java client's JAAS line; and sinks' API keys.
 pub(crate) fn is_secret_name(name: &str) -> bool {
-    const WORDS: [&str; 10] = [
+    const WORDS: [&str; 11] = [
         "password",
         "passphrase",
         "passwd",
@@ -49,7 +49,13 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
         "pem",
         "private",
         "oauthbearer.config",
+        "api_key",
     ];
     let name = name.to_ascii_lowercase();
     WORDS.iter().any(|word| name.contains(word))
+}
+
+/// Whether the values below this path are secrets so often that a name that is mistyped may hide one.
+pub(crate) fn is_delicate(path: &str) -> bool {
+    path.starts_with("kafka.properties") || path.starts_with("sinks")
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use tidegate_core::{event::FieldPaths, rules::Rule};
 
-use crate::{secret::Secret, sink::Sink};
+use crate::{secret::Secret, sink::Sink, start::Start};
 
 /// The whole configuration, ready to use.
 #[derive(Debug, Clone)]
@@ -27,8 +27,6 @@ pub struct Settings {
     pub time: Time,
     /// Alert rules, in the order of the file.
     pub rules: Vec<Rule>,
-    /// Sinks, in the order of the file.
-    pub sinks: Vec<Sink>,
     /// Counted events that an alert shows.
     pub alert_evidence: usize,
     /// Sizes of the pools.
@@ -47,6 +45,8 @@ pub struct Settings {
     pub telemetry: Telemetry,
     /// Time that a clean shutdown may take.
     pub shutdown_grace: Duration,
+    /// Sinks, in the order of the file.
+    pub sinks: Vec<Sink>,
 }
 
 /// Where the topics live.
@@ -71,15 +71,6 @@ pub struct Kafka {
     pub start: Start,
     /// librdkafka properties as written; values may be secrets.
     pub properties: BTreeMap<String, Secret>,
-}
-
-/// Where to begin without committed offsets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// At the end as of the first start.
-    Latest,
-    /// At the beginning.
-    Earliest,
 }
 
 /// `[embedded]`.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::{settings::Settings, walk::Note};
+use crate::{note::Note, settings::Settings};
 
 /// A checked configuration together with its printable form.
 #[derive(Debug, Clone)]
@@ -28,10 +28,10 @@ impl Resolved {
         let mut out = String::new();
         for note in &self.notes {
             // An empty list is a key of the top level, which ends with the first table.
-            if let Note::Tables { section, elements, .. } = note
-                && elements.is_empty()
+            if let Note::Tables(tables) = note
+                && tables.elements.is_empty()
             {
-                out += &format!("{section} = []\n");
+                out += &format!("{} = []\n", tables.section);
             }
         }
         toml_notes(&self.notes, &mut out);
@@ -60,12 +60,13 @@ fn toml_notes(notes: &[Note], out: &mut String) {
                 }
                 *out += &format!("{} = {}\n", key.name, toml_value(&key.value));
             }
-            Note::Tables { section, elements, .. } => {
-                for element in elements {
-                    *out += &format!("\n[[{section}]]\n");
+            Note::Tables(tables) => {
+                for element in &tables.elements {
+                    *out += &format!("\n[[{}]]\n", tables.section);
                     toml_notes(element, out);
                 }
             }
+            Note::Variant { .. } => {}
             Note::Open { entries, .. } if entries.is_empty() => {}
             Note::Open { section, entries, .. } => {
                 *out += &format!("\n[{section}]\n");
@@ -80,12 +81,12 @@ fn toml_notes(notes: &[Note], out: &mut String) {
 fn json_notes(notes: &[Note], root: &mut Json) {
     for note in notes {
         match note {
-            Note::Section { .. } => {}
+            Note::Section { .. } | Note::Variant { .. } => {}
             Note::Key(key) if key.value.is_null() => {}
             Note::Key(key) => at(root, &key.section)[key.name] = key.value.clone(),
-            Note::Tables { section, elements, .. } => {
-                *at(root, section) =
-                    elements.iter().map(|element| Json::Object(json_element(element))).collect();
+            Note::Tables(tables) => {
+                let elements = tables.elements.iter().map(|element| Json::Object(json_element(element)));
+                *at(root, &tables.section) = elements.collect();
             }
             Note::Open { section, entries, .. } => {
                 *at(root, section) = Json::Object(entries.iter().cloned().collect());
@@ -113,6 +114,13 @@ pub(crate) fn toml_value(value: &Json) -> String {
     match value {
         Json::Array(elements) => {
             format!("[{}]", elements.iter().map(toml_value).collect::<Vec<_>>().join(", "))
+        }
+        Json::Object(entries) if entries.is_empty() => "{}".into(),
+        Json::Object(entries) => {
+            let key = |name: &str| toml_value(&Json::from(name));
+            let entries =
+                entries.iter().map(|(name, value)| format!("{} = {}", key(name), toml_value(value)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
         other => other.to_string().replace('\u{7f}', "\\u007f"),
     }

@@ -4,7 +4,7 @@ use std::{fs, io, path::PathBuf, time::Duration};
 
 use tidegate_core::{alert::AlertPhase, delivery::BatchLimits, event::FieldPath, record::Topic};
 
-use crate::{secret::Secret, settings::Start};
+use crate::{secret::Secret, start::Start};
 
 /// One sink.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ impl SecretSource {
 pub struct Postgres {
     /// `postgres://user:password@host:port/database?sslmode=...`; what it says goes before the other keys.
     pub url: SecretSource,
-    /// Host name, address, or the directory of a Unix socket.
+    /// Host name, address, or the directory of a Unix socket; empty if only `url` says it.
     pub host: String,
     /// Port.
     pub port: u16,
@@ -79,7 +79,7 @@ pub struct Postgres {
     pub ca: Option<PathBuf>,
     /// The table, with its schema if it is not in the search path.
     pub table: String,
-    /// Additional columns, each with the path of its value in the event.
+    /// Additional columns of processed events, each with the path of its value in the event; in the order of their names.
     pub columns: Vec<(String, FieldPath)>,
 }
 
@@ -103,7 +103,7 @@ pub enum SslMode {
 pub struct Elasticsearch {
     /// `http://host:9200` or `https://...`, with a path if there is a proxy; a name and password in it are refused.
     pub url: String,
-    /// Name of the index or data stream; may hold `{yyyy}`, `{MM}` and `{dd}` of the event's time (UTC).
+    /// Name of the index or data stream, in lower case; may hold `{yyyy}`, `{MM}` and `{dd}` of the event's time (UTC).
     pub index: String,
     /// User of basic authentication.
     pub username: Option<String>,
@@ -126,7 +126,7 @@ pub struct Webhook {
     pub url: SecretSource,
     /// What is in them.
     pub format: WebhookFormat,
-    /// Headers of every request.
+    /// Headers of every request; none that the sink decides, such as `content-type`.
     pub headers: Vec<(String, Secret)>,
     /// Signs requests, by the scheme of Standard Webhooks: `whsec_` and base64, or any text.
     pub secret: SecretSource,

@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, ops::Range, path::Path};
 
 use crate::{
     problem::{Excerpt, OVERRIDE, Problem, Problems},
-    secret::{MASK, is_secret_name},
+    secret::{MASK, is_delicate, is_secret_name},
 };
 
 /// Largest configuration file, in bytes; far above any real one.
@@ -123,7 +123,7 @@ impl Source {
                 // A key may be written with quotes and white space.
                 let key = set.split('=').next().unwrap_or_default();
                 let plain = key.replace(|c: char| c == '"' || c == '\'' || c.is_whitespace(), "");
-                let is_secret = is_secret_name(set) || plain.starts_with("kafka.properties");
+                let is_secret = is_secret_name(set) || is_delicate(&plain);
                 let shown = if is_secret { MASK } else { self.written(&Origin::Override(index)) };
                 problem.text = shown.chars().take(SHOWN_AFTER).collect();
             }

@@ -1,54 +1,22 @@
 //! A walk over all keys: it reads the values that are there, and notes every key it comes by. The notes of a
 //! walk over nothing are the table of keys, from which the default file, the schema and the reference are made.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    rc::Rc,
+};
 
 use serde_json::Value as Json;
 
 use crate::{
     Objection,
     document::{Document, Entry, Node, Table, Value},
-    kind::Kind,
+    kind::{Derived, Kind},
+    note::{Default, KeyNote, Note, TablesNote, Unwritten},
+    secret::is_delicate,
     source::{Origin, Report},
 };
-
-/// What the walk came by.
-#[derive(Debug, Clone)]
-pub(crate) enum Note {
-    /// A table; the notes that follow with the same section are its keys.
-    Section { section: String, doc: &'static str },
-    /// A key with a value.
-    Key(KeyNote),
-    /// An array of tables: the keys of each, as allowed and as they are.
-    Tables { section: String, doc: &'static str, template: Vec<Note>, elements: Vec<Vec<Note>> },
-    /// A table whose keys are not ours: names and values, secrets hidden already.
-    Open { section: String, doc: &'static str, example: &'static str, entries: Vec<(String, Json)> },
-}
-
-/// A key and its value.
-#[derive(Debug, Clone)]
-pub(crate) struct KeyNote {
-    /// Dotted path of the table that it stands in; empty at the top.
-    pub(crate) section: String,
-    pub(crate) name: &'static str,
-    pub(crate) doc: &'static str,
-    pub(crate) allowed: String,
-    pub(crate) schema: Json,
-    pub(crate) default: Default,
-    /// What holds now; null if it is absent.
-    pub(crate) value: Json,
-}
-
-/// What holds when a key is absent.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Default {
-    /// This value.
-    Value(Json),
-    /// Nothing; such a value would be allowed.
-    Absent { example: Json },
-    /// It must be there; such a value would be allowed.
-    Required { example: Json },
-}
 
 const TABLE: &str = "a table";
 const TABLES: &str = "an array of tables";
@@ -60,12 +28,18 @@ pub(crate) struct Walk<'a> {
     table: Option<&'a Table>,
     /// Its path.
     section: String,
-    /// Names known in it.
-    known: HashSet<&'static str>,
+    /// Names known in it, in the order of the documentation.
+    known: Vec<&'static str>,
+    /// The type of the element that the walk is in, and the names that only elements of other types have, each with
+    /// the type.
+    variant: &'static str,
+    foreign: Vec<(&'static str, &'static str)>,
     pub(crate) notes: Vec<Note>,
     pub(crate) reports: Vec<Report>,
     /// Keys of the document that no one asked for.
     pub(crate) unknown: Vec<Unknown>,
+    /// Spans of the file that must not be shown, as they may hold a secret under a name that is not known.
+    pub(crate) hidden: Vec<Range<usize>>,
     /// Where keys were written, by path with the element's number: `rules[1].slide`.
     origins: HashMap<String, Origin>,
     /// Keys whose value was refused, and holds its default meanwhile.
@@ -78,6 +52,10 @@ pub(crate) struct Unknown {
     pub(crate) section: String,
     pub(crate) name: String,
     pub(crate) origin: Origin,
+    /// The names that its table knows.
+    pub(crate) known: Rc<[&'static str]>,
+    /// If it is a key of elements of other types: their types, and that of the element that it stands in.
+    pub(crate) belongs_to: Option<(Vec<&'static str>, &'static str)>,
 }
 
 impl<'a> Walk<'a> {
@@ -86,10 +64,13 @@ impl<'a> Walk<'a> {
         Self {
             table: Some(&document.root),
             section: String::new(),
-            known: HashSet::new(),
+            known: Vec::new(),
+            variant: "",
+            foreign: Vec::new(),
             notes: Vec::new(),
             reports: Vec::new(),
             unknown: Vec::new(),
+            hidden: Vec::new(),
             origins: HashMap::new(),
             refused: HashSet::new(),
         }
@@ -107,6 +88,18 @@ impl<'a> Walk<'a> {
         self.read(name, kind, default, absent, doc)
     }
 
+    /// A key whose default follows from other keys, as `kind` says.
+    pub(crate) fn derived<K: Kind>(
+        &mut self,
+        name: &'static str,
+        kind: &Derived<K>,
+        default: K::Value,
+        doc: &'static str,
+    ) -> K::Value {
+        let absent = Default::Absent { example: kind.write(&default) };
+        self.read(name, kind, default, absent, doc)
+    }
+
     /// A key that may be absent; `example` shows what it may be.
     pub(crate) fn optional<K: Kind<Value = Option<T>>, T>(
         &mut self,
@@ -115,7 +108,7 @@ impl<'a> Walk<'a> {
         example: T,
         doc: &'static str,
     ) -> Option<T> {
-        let absent = Default::Absent { example: kind.write(&Some(example)) };
+        let absent = Default::Absent { example: kind.example(&Some(example)) };
         self.read(name, kind, None, absent, doc)
     }
 
@@ -179,11 +172,12 @@ impl<'a> Walk<'a> {
         self.enter(table, section, read)
     }
 
-    /// An array of tables. Without one in the document there is one element, with all defaults.
+    /// An array of tables, each with the same keys but for [`variant`](Self::variant)s.
     pub(crate) fn tables<T>(
         &mut self,
         name: &'static str,
         max: usize,
+        unwritten: Unwritten,
         doc: &'static str,
         read: impl Fn(&mut Self) -> T,
     ) -> Vec<T> {
@@ -201,13 +195,50 @@ impl<'a> Walk<'a> {
             values.push(self.enter(table, path, &read));
             elements.push(std::mem::take(&mut self.notes));
         }
-        if nodes.is_none() {
+        if nodes.is_none() && unwritten == Unwritten::OneDefault {
             values.push(default);
             elements.push(template.clone());
         }
         self.notes = outer;
-        self.notes.push(Note::Tables { section, doc, template, elements });
+        self.notes.push(Note::Tables(TablesNote { section, doc, max, unwritten, template, elements }));
         values
+    }
+
+    /// The keys that elements of the type `of` alone have. `element` is the type of the one that the walk is in; of an
+    /// element whose type is not known nothing is read, and the keys of any type are allowed.
+    pub(crate) fn variant<T>(
+        &mut self,
+        of: &'static str,
+        element: Option<&'static str>,
+        doc: &'static str,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let is_read = element == Some(of);
+        let table = if is_read { self.table } else { None };
+        let outer_table = std::mem::replace(&mut self.table, table);
+        let outer_known = std::mem::take(&mut self.known);
+        let outer_notes = std::mem::take(&mut self.notes);
+        let value = read(self);
+        self.table = outer_table;
+        let known = std::mem::replace(&mut self.known, outer_known);
+        let notes = std::mem::replace(&mut self.notes, outer_notes);
+        match element {
+            Some(element) if !is_read => {
+                self.variant = element;
+                self.foreign.extend(known.into_iter().map(|name| (name, of)));
+            }
+            Some(_) => {
+                self.known.extend(known);
+                self.notes.extend(notes);
+            }
+            None => {
+                self.known.extend(known);
+                self.known.sort_unstable();
+                self.known.dedup();
+                self.notes.push(Note::Variant { of, doc, notes });
+            }
+        }
+        value
     }
 
     /// A table whose keys are someone else's. Tables within it are keys with dots: `a.b = 1` is `"a.b" = 1`.
@@ -246,6 +277,24 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// As [`conflict`](Self::conflict), of keys of the table that the walk is in, or of their absence: the message begins
+    /// with the path of the first, and if none of them was written it stands at the table. Says nothing where there is
+    /// no such table.
+    pub(crate) fn conflict_here(&mut self, names: &[&str], what: &str, help: &str) {
+        if self.table.is_none() {
+            return;
+        }
+        let mut paths: Vec<String> = names.iter().map(|name| self.path(name)).collect();
+        paths.push(self.section.clone());
+        let message = format!("`{}` {what}", paths[0]);
+        self.conflict(&paths.iter().map(String::as_str).collect::<Vec<_>>(), message, help);
+    }
+
+    /// Whether a key of the table that the walk is in was written, even if its value was refused.
+    pub(crate) fn is_written_here(&self, name: &str) -> bool {
+        self.is_written(&self.path(name))
+    }
+
     /// Remembers where a key of an open table stands, for what is found wrong with it later.
     pub(crate) fn note_place(&mut self, path: String, origin: Origin) {
         self.origins.insert(path, origin);
@@ -280,7 +329,7 @@ impl<'a> Walk<'a> {
     }
 
     fn entry(&mut self, name: &'static str) -> Option<&'a Entry> {
-        self.known.insert(name);
+        self.known.push(name);
         let entry = self.table?.get(name)?;
         self.origins.insert(self.path(name), entry.node.origin.clone());
         Some(entry)
@@ -313,6 +362,9 @@ impl<'a> Walk<'a> {
 
     fn wrong_section(&mut self, path: &str, wanted: &str, found: &Value, node: &Node) {
         self.refused.insert(path.to_owned());
+        if is_delicate(path) {
+            hide_values(node, &mut self.hidden);
+        }
         if !matches!(found, Value::Broken) {
             let message =
                 format!("invalid value for `{path}`: expected {wanted}, found {}", found.type_name());
@@ -332,8 +384,10 @@ impl<'a> Walk<'a> {
         let outer_table = std::mem::replace(&mut self.table, table);
         let outer_section = std::mem::replace(&mut self.section, section);
         let outer_known = std::mem::take(&mut self.known);
+        let outer_foreign = std::mem::take(&mut self.foreign);
         let value = read(self);
         self.note_unknown();
+        self.foreign = outer_foreign;
         self.table = outer_table;
         self.section = outer_section;
         self.known = outer_known;
@@ -342,12 +396,40 @@ impl<'a> Walk<'a> {
 
     /// To be called at the end of a table; [`enter`](Self::enter) does, and the top's reader must.
     pub(crate) fn note_unknown(&mut self) {
+        let known: Rc<[_]> = self.known.as_slice().into();
         for (name, entry) in self.table.into_iter().flatten() {
-            if !self.known.contains(name.as_str()) {
-                let (section, name) = (self.section.clone(), name.clone());
-                self.unknown.push(Unknown { section, name, origin: entry.key.clone() });
+            if known.contains(&name.as_str()) {
+                continue;
             }
+            // A sink whose header was damaged, or commented out, has its keys here.
+            let is_of_sinks = match &entry.node.value {
+                Value::Table(_) | Value::Array(_) => true,
+                Value::Text(text) => name == "url" || text.contains("://"),
+                _ => false,
+            };
+            if is_of_sinks || is_delicate(&self.section) {
+                hide_values(&entry.node, &mut self.hidden);
+            }
+            let foreign = self.foreign.iter().filter(|(foreign, _)| foreign == name);
+            let types: Vec<_> = foreign.map(|(_, of)| *of).collect();
+            self.unknown.push(Unknown {
+                section: self.section.clone(),
+                name: name.clone(),
+                origin: entry.key.clone(),
+                known: known.clone(),
+                belongs_to: (!types.is_empty()).then_some((types, self.variant)),
+            });
         }
+    }
+}
+
+/// Collects where the values within a value stand.
+fn hide_values(node: &Node, hidden: &mut Vec<Range<usize>>) {
+    match (&node.value, &node.origin) {
+        (Value::Table(table), _) => table.values().for_each(|entry| hide_values(&entry.node, hidden)),
+        (Value::Array(nodes), _) => nodes.iter().for_each(|node| hide_values(node, hidden)),
+        (_, Origin::File(span)) => hidden.push(span.clone()),
+        (_, Origin::Override(_)) => {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! The default file, the schema and the reference say what the program does.
 #![allow(clippy::unwrap_used)]
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tidegate_config::{Source, default_toml, json_schema, reference_markdown, resolve};
 
 fn resolved(text: &str) -> tidegate_config::Resolved {
@@ -30,6 +30,25 @@ fn the_schema_names_every_key_with_its_default() {
     compare(&schema, &resolved(&default_toml()).to_json(), "", &mut keys);
     assert!(keys > 50, "{keys} keys");
     assert!(schema.pointer("/properties/rules/items/properties/slide").is_some());
+}
+
+#[test]
+fn the_schema_gives_a_sink_the_keys_of_its_type_alone() {
+    let schema = json_schema();
+    let sinks = &schema["properties"]["sinks"];
+    assert_eq!((&sinks["maxItems"], &schema["properties"]["rules"]["maxItems"]), (&50.into(), &100.into()));
+    let types = sinks["items"]["anyOf"].as_array().unwrap();
+    let told = |of: &Json| {
+        let has = |key| of["properties"].get(key).is_some();
+        let keys = [has("linger"), has("columns"), has("index"), has("headers")];
+        (of["properties"]["type"]["anyOf"][0]["const"].clone(), of["required"].clone(), keys)
+    };
+    let expected = [
+        (json!("postgres"), json!(["name", "type"]), [true, true, false, false]),
+        (json!("elasticsearch"), json!(["name", "type", "url"]), [true, false, true, false]),
+        (json!("webhook"), json!(["name", "type"]), [true, false, false, true]),
+    ];
+    assert_eq!(types.iter().map(told).collect::<Vec<_>>(), expected);
 }
 
 /// Goes down the resolved configuration and the schema side by side.

@@ -30,6 +30,28 @@ fn what_is_shown_of_a_good_configuration_hides_passwords_and_variables() {
     }
 }
 
+/// A sink of each type with all its secrets; each key stands in a line of its own.
+const SINKS: &str = "kafka.bootstrap_servers = 'k'\n[[sinks]]\nname = 'a'\ntype = 'postgres'\n\
+     url = 'postgres://u:hunter2@h'\npassword = 'hunter2'\n[[sinks]]\nname = 'b'\ntype = 'elasticsearch'\n\
+     url = 'http://h'\napi_key = 'hunter2'\n[[sinks]]\nname = 'c'\ntype = 'elasticsearch'\nurl = 'http://h'\n\
+     username = 'u'\npassword = 'hunter2'\n[[sinks]]\nname = 'd'\ntype = 'webhook'\nurl = 'https://h/hunter2'\n\
+     headers = { x-key = 'hunter2' }\nsecret = 'hunter2'\n[[sinks]]\nname = 'e'\ntype = 'webhook'\n\
+     url = 'https://h?hunter2'\n[sinks.headers]\nx-key = 'hunter2'\n";
+
+#[test]
+fn what_is_shown_of_sinks_hides_their_secrets() {
+    let resolved = resolve(&Source::new("t.toml", SINKS, Vec::new()), &env).unwrap();
+    assert_hidden(&resolved.to_toml(), "toml");
+    assert_hidden(&resolved.to_json().to_string(), "json");
+    assert_hidden(&format!("{resolved:?}"), "debug");
+    let shown = resolved.to_toml();
+    assert!(
+        shown.contains("url = \"http://h\"") && shown.contains("headers = { \"x-key\" = \"***\" }"),
+        "{shown}"
+    );
+    assert_hidden(&format!("{:#?}", resolved.into_settings()), "settings");
+}
+
 #[test]
 fn problems_hide_secrets_on_the_lines_they_show() {
     let files = [
@@ -49,7 +71,26 @@ fn problems_hide_secrets_on_the_lines_they_show() {
         "kafka.bootstrap_servers = '${CANARY} x'",
         "event.ip = '${CANARY}..'",
         "[kafka.properties]\n'group.id' = '${CANARY}'",
+        "sinks = [{ name = 'A', url = 'hunter2', headers = { x = 'hunter2' }, api_key = 'hunter2' }]",
+        "[[sinks]]\nurl = 'https://u:hunter2@h'\ntype = 'elasticsearch'",
+        "[[sinks]]\nurl = 'x hunter2'\ntype = 'webhook'",
+        "[[sinks]]\nhost = 'postgres://u:hunter2@h'\ntype = 'postgres'",
+        "[[sinks]]\nheaders = { x = \"hunter2\\n\" }\ntype = 'webhook'",
+        "[[sinks]]\nurl = '${CANARY}'\ntype = 'webhook'",
+        "[[sinks]]\nurl = '${CANARY}'\ntype = 'elasticsearch'",
+        "[[sinks]]\nindex = '${CANARY}{x}'\ntype = 'elasticsearch'",
+        // Mistyped, out of place, or of another shape.
+        "[[sinks]]\ntype = 'webhook'\nulr = 'hunter2'",
+        "[[sinks]]\ntype = 'postgres'\npasswrd = 'hunter2'\npwd = ['hunter2']",
+        "[[sinks]]\ntype = 'postgres'\nheaders = { x = 'hunter2' }",
+        "sinks = { name = 'a', passwrd = 'hunter2' }",
+        "sinks = ['hunter2']",
+        "sinks = 'hunter2'",
+        "sink = [{ name = 'a', passwrd = 'hunter2' }]",
         // Not TOML.
+        "[[sinks]]\nulr = 'hunter2",
+        "sinks = [\n{ x = 'hunter2' y",
+        "[[sinks]\nulr = hunter2",
         "[kafka.properties]\nsasl.password = \"hunter2",
         "[kafka.properties]\nsasl.password = hunter2",
         "[kafka.properties]\nanything = hunter2",
@@ -68,6 +109,9 @@ fn problems_hide_secrets_on_the_lines_they_show() {
         "kafka.properties.x=['hunter2']",
         "kafka.sasl.password=hunter2",
         "kafka.properties={ x.password = 'hunter2', group.id = 1 }",
+        "sinks=[{ ulr = 'hunter2' }]",
+        "sinks=hunter2",
+        "'sinks'.url=hunter2",
     ] {
         let source = Source::new("t.toml", "kafka.bootstrap_servers = 'k'", vec![set.into()]);
         assert_hidden(&printed(&resolve(&source, &env).unwrap_err()), set);
@@ -78,6 +122,12 @@ fn problems_hide_secrets_on_the_lines_they_show() {
 fn a_damaged_file_hides_its_secrets_wherever_the_damage_is() {
     let text = "[kafka]\nbootstrap_servers = 'k'\n[kafka.properties]\n'sasl.password' = 'hunter2'\n\
                 ssl.key.pem = \"\"\"\nhunter2\n\"\"\"\n[pools]\nfilter = 3\n";
+    for text in [text, SINKS] {
+        damage(text);
+    }
+}
+
+fn damage(text: &str) {
     for at in 0..text.len() {
         for put in ["", "\"", "'", "[", "]", "{", "=", "#", "\n", "x", "\\"] {
             let damaged = format!("{}{put}{}", &text[..at], &text[at + usize::from(put.is_empty())..]);

@@ -6,7 +6,7 @@ use tidegate_core::{
     event::FieldPath,
 };
 
-use super::{Choice, Fault, Kind, as_text, wrong_type};
+use super::{Choice, Fault, Kind, Text, as_text, wrong_type};
 use crate::document::{Node, Value};
 
 /// Some of several words, each once.
@@ -50,6 +50,31 @@ impl<T: Copy + PartialEq> Kind for Choices<T> {
     }
 }
 
+/// Names of elements of an array of tables.
+pub(crate) struct Names {
+    pub(crate) max: usize,
+}
+
+impl Kind for Names {
+    type Value = Vec<String>;
+
+    fn read(&self, node: &Node) -> Result<Vec<String>, Vec<Fault>> {
+        each(array(node, self.max)?, |node| Text::own_name().read(node))
+    }
+
+    fn write(&self, value: &Vec<String>) -> Json {
+        json!(value)
+    }
+
+    fn allowed(&self) -> String {
+        format!("a list of up to {} names", self.max)
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "array", "items": Text::own_name().schema(), "maxItems": self.max })
+    }
+}
+
 /// Dotted paths to a field, the first one that is present wins.
 pub(crate) struct FieldPathList {
     /// How many at least.
@@ -62,7 +87,8 @@ const MAX_DEPTH: usize = 16;
 const MAX_PATH_BYTES: usize = 1024;
 
 impl FieldPathList {
-    fn path(node: &Node) -> Result<FieldPath, Vec<Fault>> {
+    /// One path.
+    pub(super) fn path(node: &Node) -> Result<FieldPath, Vec<Fault>> {
         let text = as_text(node, "a string with a path")?;
         let path: FieldPath = text.split('.').map(str::to_owned).collect();
         if path.iter().any(String::is_empty) {

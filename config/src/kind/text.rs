@@ -9,11 +9,11 @@ use crate::document::Node;
 
 /// A string that follows a rule.
 pub(crate) struct Text {
-    allowed: &'static str,
-    max_bytes: usize,
-    rule: fn(&str) -> Result<(), String>,
+    pub(super) allowed: &'static str,
+    pub(super) max_bytes: usize,
+    pub(super) rule: fn(&str) -> Result<(), String>,
     /// The rule as a regular expression, where it can be one.
-    pattern: Option<&'static str>,
+    pub(super) pattern: Option<&'static str>,
 }
 
 impl Text {
@@ -37,12 +37,12 @@ impl Text {
         }
     }
 
-    /// The name of a rule.
-    pub(crate) fn rule_name() -> Self {
+    /// The name of an element of an array of tables.
+    pub(crate) fn own_name() -> Self {
         Self {
-            allowed: "1 to 64 of the characters a-z 0-9 -, different from the other rules' names",
+            allowed: "1 to 64 of the characters a-z 0-9 -, and no other has the same name",
             max_bytes: 64,
-            rule: rule_name,
+            rule: own_name,
             pattern: Some("^[a-z0-9-]{1,64}$"),
         }
     }
@@ -106,7 +106,7 @@ fn topic(text: &str) -> Result<(), String> {
     if legal && text != "." && text != ".." { Ok(()) } else { Err("not a name that Kafka allows".into()) }
 }
 
-fn rule_name(text: &str) -> Result<(), String> {
+fn own_name(text: &str) -> Result<(), String> {
     let legal = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if legal { Ok(()) } else { Err("it has other characters".into()) }
 }
@@ -114,22 +114,26 @@ fn rule_name(text: &str) -> Result<(), String> {
 fn servers(text: &str) -> Result<(), String> {
     text.split(',').map(str::trim).try_for_each(|server| {
         // librdkafka also takes "protocol://host:port"
-        let address = server.split_once("://").map_or(server, |(_, address)| address);
-        let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(""))),
-            None => address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port))),
-        };
-        if host.is_empty() {
-            Err("a host is missing".into())
-        } else if host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
-            Err("a host has an illegal character".into())
-        } else if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
-            Err("a port is not a number from 1 to 65535".into())
-        } else {
-            Ok(())
-        }
+        address(server.split_once("://").map_or(server, |(_, address)| address))
     })
+}
+
+/// A host, with or without a port.
+pub(super) fn address(text: &str) -> Result<(), String> {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(""))),
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() {
+        Err("a host is missing".into())
+    } else if host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+        Err("a host has an illegal character".into())
+    } else if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        Err("a port is not a number from 1 to 65535".into())
+    } else {
+        Ok(())
+    }
 }
 
 /// One of several words.
