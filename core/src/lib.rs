@@ -19,6 +19,7 @@ pub mod output;
 pub mod partitioner;
 pub mod record;
 pub mod recovery;
+pub mod redrive;
 pub mod refused;
 pub mod rules;
 pub mod splice;

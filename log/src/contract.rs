@@ -11,6 +11,7 @@ use tidegate_core::{
 use crate::{
     LogError,
     group::GroupReader,
+    marked::MarkedWriter,
     reading::{Health, RecordReader},
 };
 
@@ -49,6 +50,18 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// [`LogError::Misconfigured`] if the client refuses its settings; an absent broker shows later.
     fn appender(&self) -> Result<Box<dyn Appender>, LogError>;
+
+    /// A new writer of records together with marks, which are kept with the partitions of `topic`. `id` names what it is
+    /// for: a second one with the same id fences the first.
+    ///
+    /// # Errors
+    /// [`LogError::Misconfigured`] if the client refuses its settings; an absent broker shows later.
+    fn marked_writer(
+        &self,
+        topic: Topic,
+        id: &str,
+        topics: &TopicsFacts,
+    ) -> Result<Box<dyn MarkedWriter>, LogError>;
 
     /// Begin and end of every partition of `topic` at this moment.
     ///

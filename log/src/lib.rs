@@ -11,6 +11,7 @@ pub mod embedded;
 mod error;
 mod group;
 pub mod kafka;
+mod marked;
 mod reading;
 mod topics;
 
@@ -19,6 +20,7 @@ pub use contract::{
 };
 pub use error::{LogError, Refused};
 pub use group::{GroupEvent, GroupReader};
+pub use marked::{Mark, MarkedWriter};
 pub use reading::{Health, RecordReader, RecordRef, RecordSink};
 pub use tidegate_core::{
     record::{

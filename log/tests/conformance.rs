@@ -12,7 +12,7 @@ use support::{
     positions, progress, retry, wait_for_ends,
 };
 use tidegate_core::{NextOffset, PartitionId};
-use tidegate_log::{CommitOutcome, LogError, Topic};
+use tidegate_log::{CommitOutcome, LogError, Mark, Topic};
 
 fn committed_records_arrive_as_they_were_written(harness: &dyn Harness) {
     let everything = Seen {
@@ -64,6 +64,30 @@ fn what_is_appended_is_there_whatever_becomes_of_an_open_epoch(harness: &dyn Har
     assert_eq!((seen.values(0), seen.values(2)), (vec![], vec!["too".to_owned()]));
     assert_eq!(seen.records.iter().find(|(_, seen)| seen.partition == 1).unwrap().1, appended);
     assert_eq!(dump(harness, Topic::Alerts).values(0), ["elsewhere"]);
+}
+
+fn records_and_marks_are_written_together_and_the_marks_are_found_again(harness: &dyn Harness) {
+    let log = harness.log();
+    let topics = log.topics(DEADLINE).unwrap();
+    let id = support::unique("marks");
+    let writer = || log.marked_writer(Topic::DeadLetters, &id, &topics).unwrap();
+    let mark = |group: &str, partition, text: &str| Mark {
+        group: format!("{id}.{group}"),
+        partition: PartitionId(partition),
+        text: text.to_owned(),
+    };
+    let mut first = writer();
+    first.take_over().unwrap();
+    assert_eq!(first.marks(&format!("{id}.a"), PARTITIONS).unwrap(), vec![None; PARTITIONS as usize]);
+    first.write(&batch(Topic::Raw, &[Seen::new(1, "one")]), &[mark("a", 1, "1"), mark("b", 0, "2")]).unwrap();
+    first.write(&batch(Topic::Raw, &[]), &[mark("a", 1, "11")]).unwrap();
+    let mut second = writer();
+    second.take_over().unwrap();
+    let found = second.marks(&format!("{id}.a"), PARTITIONS).unwrap();
+    assert_eq!(found, [None, Some("11".to_owned()), None]);
+    assert_eq!(second.marks(&format!("{id}.b"), 1).unwrap(), [Some("2".to_owned())]);
+    second.write(&batch(Topic::Raw, &[Seen::new(1, "two")]), &[]).unwrap();
+    assert_eq!(dump(harness, Topic::Raw).values(1), ["one", "two"]);
 }
 
 fn an_aborted_epoch_is_never_seen_and_the_writer_goes_on(harness: &dyn Harness) {
@@ -306,6 +330,7 @@ fn an_offset_that_is_not_there_is_an_error(harness: &dyn Harness) {
 on_all_logs!(
     committed_records_arrive_as_they_were_written,
     what_is_appended_is_there_whatever_becomes_of_an_open_epoch,
+    records_and_marks_are_written_together_and_the_marks_are_found_again,
     an_aborted_epoch_is_never_seen_and_the_writer_goes_on,
     a_second_writer_fences_the_first_and_nothing_is_torn,
     offsets_and_their_metadata_come_back,

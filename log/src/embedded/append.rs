@@ -9,7 +9,7 @@ use tidegate_core::{partitioner::partition_for_key, record::ByteRange};
 
 use super::{
     EmbeddedStore,
-    chunk::{MAX_RECORD, Packer},
+    chunk::{MAX_RECORD, Packed, Packer},
     queue::{NewRecord, Place, Request},
     rows::{Slot, TopicRow},
     store::{Commit, Store, Writing},
@@ -25,21 +25,40 @@ pub(super) struct EmbeddedAppender {
 
 impl Appender for EmbeddedAppender {
     fn append(&mut self, batch: &OutputBatch) -> Result<(), LogError> {
-        let mut by_topic: BTreeMap<usize, Vec<NewRecord>> = BTreeMap::new();
-        for record in &batch.records {
-            let bytes = |range: ByteRange| batch.bytes(range).to_vec();
-            by_topic.entry(record.topic as usize).or_default().push(NewRecord {
-                partition: Some(record.partition),
-                timestamp: record.timestamp,
-                key: record.key.map(bytes),
-                value: record.value.map(bytes),
-                headers: bytes(record.headers),
-            });
-        }
-        by_topic
+        new_records(batch)
             .into_iter()
             .try_for_each(|(topic, records)| self.store.append(&self.topics[topic], records).map(drop))
     }
+}
+
+/// The records of a batch, by their topic.
+pub(super) fn new_records(batch: &OutputBatch) -> BTreeMap<usize, Vec<NewRecord>> {
+    let mut by_topic: BTreeMap<usize, Vec<NewRecord>> = BTreeMap::new();
+    for record in &batch.records {
+        let bytes = |range: ByteRange| batch.bytes(range).to_vec();
+        by_topic.entry(record.topic as usize).or_default().push(NewRecord {
+            partition: Some(record.partition),
+            timestamp: record.timestamp,
+            key: record.key.map(bytes),
+            value: record.value.map(bytes),
+            headers: bytes(record.headers),
+        });
+    }
+    by_topic
+}
+
+/// Records of one topic, packed for a commit.
+pub(super) fn pack(
+    store: &Store,
+    topic: &str,
+    records: &[NewRecord],
+) -> Result<BTreeMap<Slot, Vec<Packed>>, LogError> {
+    let topic = store.view().topic(topic)?.clone();
+    let mut packers: BTreeMap<Slot, Packer> = BTreeMap::new();
+    for record in records {
+        packers.entry(slot(store, &topic, record)?).or_default().push(&record.packed());
+    }
+    Ok(packers.into_iter().map(|(slot, packer)| (slot, packer.finish())).collect())
 }
 
 /// Appends `records` together: all become visible at once, or none.

@@ -11,6 +11,7 @@ mod append;
 mod chunk;
 mod clean;
 mod group;
+mod marked;
 mod queue;
 mod reader;
 mod rows;
@@ -34,14 +35,15 @@ pub use self::queue::{NewRecord, Place};
 use self::{
     append::EmbeddedAppender,
     group::EmbeddedGroupReader,
+    marked::EmbeddedMarkedWriter,
     reader::{Cursor, EmbeddedReader, out_of_range},
     rows::{OffsetKey, Slot},
     store::Store,
     writer::EmbeddedWriter,
 };
 use crate::{
-    Appender, Applied, ChangelogRecord, Drift, EpochWriter, GroupReader, Health, Log, LogError, OffsetRange,
-    RecordReader, Topic, TopicFacts, TopicSpec, TopicsFacts,
+    Appender, Applied, ChangelogRecord, Drift, EpochWriter, GroupReader, Health, Log, LogError, MarkedWriter,
+    OffsetRange, RecordReader, Topic, TopicFacts, TopicSpec, TopicsFacts,
 };
 
 /// Largest record that a topic takes, as `max.message.bytes` of Kafka.
@@ -282,6 +284,16 @@ impl Log for EmbeddedLog {
     fn appender(&self) -> Result<Box<dyn Appender>, LogError> {
         let (store, topics) = (self.store.clone(), self.config.topics.clone());
         Ok(Box::new(EmbeddedAppender { store, topics }))
+    }
+
+    fn marked_writer(
+        &self,
+        topic: Topic,
+        _id: &str,
+        _topics: &TopicsFacts,
+    ) -> Result<Box<dyn MarkedWriter>, LogError> {
+        let (store, topics) = (Arc::clone(&self.store.0), self.config.topics.clone());
+        Ok(Box::new(EmbeddedMarkedWriter { store, topics, topic }))
     }
 
     fn offsets(&self, topic: Topic, _stable: bool, _timeout: Duration) -> Result<Vec<OffsetRange>, LogError> {

@@ -12,6 +12,7 @@ mod extent;
 mod failure;
 mod group;
 mod health;
+mod marked;
 mod native;
 mod offline;
 mod plain;
@@ -44,6 +45,7 @@ use self::{
     failure::{classify, code, is_missing},
     group::KafkaGroupReader,
     health::{Clients, Context},
+    marked::KafkaMarkedWriter,
     reader::KafkaReader,
     refused::Learnt,
     writer::KafkaWriter,
@@ -55,8 +57,8 @@ pub use self::{
     plain::PlainProducer,
 };
 use crate::{
-    Appender, ChangelogRecord, EpochWriter, GroupReader, Health, Log, LogError, OffsetRange, RecordReader,
-    Topic, TopicFacts, TopicsFacts,
+    Appender, ChangelogRecord, EpochWriter, GroupReader, Health, Log, LogError, MarkedWriter, OffsetRange,
+    RecordReader, Topic, TopicFacts, TopicsFacts,
 };
 
 /// A log on Apache Kafka.
@@ -185,6 +187,15 @@ impl Log for KafkaLog {
 
     fn appender(&self) -> Result<Box<dyn Appender>, LogError> {
         Ok(Box::new(KafkaAppender::new(&self.config, &self.clients)?))
+    }
+
+    fn marked_writer(
+        &self,
+        topic: Topic,
+        id: &str,
+        topics: &TopicsFacts,
+    ) -> Result<Box<dyn MarkedWriter>, LogError> {
+        Ok(Box::new(KafkaMarkedWriter::new(&self.config, topic, id, topics)?))
     }
 
     fn offsets(&self, topic: Topic, stable: bool, timeout: Duration) -> Result<Vec<OffsetRange>, LogError> {
