@@ -22,6 +22,7 @@ mod oracle;
 mod otlp;
 mod pipeline;
 mod refused;
+mod servers;
 mod shutdown;
 mod state;
 mod supervision;

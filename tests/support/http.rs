@@ -1,10 +1,15 @@
-//! The smallest HTTP client that can ask for a page.
+//! The smallest HTTP client that can ask for a page, and one that talks JSON.
 
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
+
+use serde_json::Value;
+use ureq::http::Request;
+
+use super::wait::PATIENCE;
 
 /// What was answered.
 #[derive(Debug)]
@@ -25,4 +30,19 @@ pub fn get(server: SocketAddr, path: &str) -> Option<Answer> {
     assert!(!head.to_ascii_lowercase().contains("transfer-encoding: chunked"), "cannot read chunks:\n{head}");
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Answer { status, body: body.to_owned() })
+}
+
+/// Sends a request, with JSON if there is a body, and returns the JSON of the answer.
+///
+/// # Panics
+/// If the answer is not a good one.
+pub fn call(method: &str, url: &str, body: Option<&Value>) -> Value {
+    let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false);
+    let agent = ureq::Agent::from(config.allow_non_standard_methods(true).build());
+    let request = Request::builder().method(method).uri(url).header("content-type", "application/json");
+    let mut answer =
+        agent.run(request.body(body.map(Value::to_string).unwrap_or_default()).unwrap()).unwrap();
+    let text = answer.body_mut().with_config().limit(1 << 30).read_to_string().unwrap();
+    assert!(answer.status().is_success(), "{method} {url}: {} {text}", answer.status());
+    if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
 }

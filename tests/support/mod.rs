@@ -6,8 +6,10 @@
 
 #![allow(unreachable_pub)]
 
+pub mod alertmanager;
 pub mod broker;
 pub mod browser;
+pub mod cut;
 pub mod daemon;
 pub mod daemon_api;
 pub mod disk;
@@ -18,8 +20,12 @@ pub mod http;
 pub mod json;
 pub mod kafka;
 pub mod metrics;
+pub mod opensearch;
 pub mod oracle;
+pub mod postgres;
 pub mod random;
+pub mod receiver;
+pub mod server;
 pub mod site;
 pub mod verify;
 pub mod wait;

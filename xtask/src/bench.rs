@@ -9,11 +9,11 @@ use std::{
 };
 
 use crate::{
-    Error,
-    broker::{Broker, VERSION},
-    flink,
+    Error, flink,
     guard::Guarded,
-    root, signals,
+    root,
+    servers::kafka::{Broker, VERSION},
+    signals,
 };
 
 /// What can be measured beside the comparison, which is measured when none of these is named.
@@ -38,14 +38,14 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     let flink = args.iter().any(|arg| arg == FLINK).then(flink::build).transpose()?;
     let dir = root().join(format!("target/kafka/bench-{}", std::process::id()));
     let mut broker = Broker::start(&dir, None, &[])?;
-    eprintln!("kafka at {}, log in {}", broker.address, broker.dir.join("broker.log").display());
+    eprintln!("kafka at {}, log in {}", broker.server.address, broker.server.log().display());
 
     let mut bench = Command::new(dist("tidegate-bench"));
-    bench.args([kind, "--kafka", &broker.address, "--kafka-name", &format!("Apache Kafka {VERSION}")]);
+    bench.args([kind, "--kafka", &broker.server.address, "--kafka-name", &format!("Apache Kafka {VERSION}")]);
     if let Some(pid) = broker.java_id() {
         bench.args(["--kafka-pid", &pid.to_string()]);
     }
-    bench.arg("--tidegate").arg(dist("tidegate")).arg("--dir").arg(broker.dir.join("runs"));
+    bench.arg("--tidegate").arg(dist("tidegate")).arg("--dir").arg(broker.server.dir.join("runs"));
     if kind == "recovery" {
         bench.arg("--tidegate-failpoints").arg(dist("tidegate-failpoints"));
     }
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
         if signals::interrupted() {
             return Err("interrupted".into());
         }
-        broker.check()?;
+        broker.server.check()?;
         sleep(Duration::from_millis(100));
     };
     drop(broker);

@@ -3,13 +3,14 @@
 #![allow(clippy::print_stdout, reason = "for people at a terminal")]
 
 mod bench;
-mod broker;
 mod docs;
 mod flink;
+mod foreground;
 mod guard;
 mod instructions;
-mod kafka;
 mod maven;
+mod server;
+mod servers;
 mod signals;
 mod simulate;
 mod test;
@@ -17,17 +18,21 @@ mod tidy;
 
 use std::process::ExitCode;
 
+use servers::Kind;
+
 /// What went wrong, in words for the person at the terminal.
 type Error = Box<dyn std::error::Error>;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  kafka [--dir DIR] [--port N] [--set NAME=VALUE]... [--with-stdin]
-                       run an Apache Kafka until ctrl-C; the first line it prints is its address.
-                       A DIR that was used before is used again; --set sets a property of the broker;
+  kafka|postgres|opensearch|alertmanager [--dir DIR] [--port N] [--set NAME=VALUE]... [--with-stdin]
+                       run this server until ctrl-C; the first line it prints is its address.
+                       A DIR that was used before is used again; --set sets a setting of the server;
                        --with-stdin stops it at the end of standard input as well
-  test [ARGUMENTS]     bring up a Kafka, run all tests with it, stop it; ARGUMENTS go to `cargo test`
+  servers [NAME]...    run these servers until ctrl-C, or all that sinks deliver to; prints what to write
+                       into the daemon's configuration for each
+  test [ARGUMENTS]     bring up all servers, run all tests with them, stop them; ARGUMENTS go to `cargo test`
   bench [--events N] [--rounds N] [--flink [--flink-rounds N]] [--json]
                        bring up a Kafka and measure the profile `dist` beside the same work written by
                        hand, and on Apache Flink (fetched by maven) if asked to; a run of the default size
@@ -53,13 +58,19 @@ usage: cargo xtask COMMAND
   tidy                 check the rules of the house: sizes, circles of files, arrows between crates,
                        unused dependencies, comments, names of files in documents
 
-environment: TIDEGATE_TEST_KAFKA=HOST:PORT makes `test` use this broker instead of starting one";
+environment: `test` uses these instead of starting one of its own:
+  TIDEGATE_TEST_KAFKA=HOST:PORT
+  TIDEGATE_TEST_POSTGRES=postgres://USER:PASSWORD@HOST:PORT/DATABASE   who may create databases
+  TIDEGATE_TEST_POSTGRES_CA=FILE                  the certificate that its own is signed by
+  TIDEGATE_TEST_OPENSEARCH=http://HOST:PORT
+  TIDEGATE_TEST_ALERTMANAGER=http://HOST:PORT";
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     let command = if args.is_empty() { String::new() } else { args.remove(0) };
     let outcome = match command.as_str() {
-        "kafka" => kafka::run(&args),
+        name if let Some(kind) = Kind::of_name(name) => foreground::one(kind, &args),
+        "servers" => foreground::several(&args),
         "test" => test::run(&args),
         "bench" => bench::run(&args),
         "instructions" => instructions::run(&args),

@@ -4,12 +4,16 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Mutex,
 };
 
 use crate::Error;
 
 /// The jars that a pom names, fetched once into `lib`; `what` and its size tell why it takes a while.
 pub(crate) fn fetch(pom: &Path, version: &str, lib: PathBuf, what: &str) -> Result<PathBuf, Error> {
+    // Servers start side by side, and maven's own directory is for one at a time.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock();
     if lib.exists() {
         return Ok(lib);
     }
@@ -35,6 +39,18 @@ pub(crate) fn fetch(pom: &Path, version: &str, lib: PathBuf, what: &str) -> Resu
         other => other?,
     }
     Ok(lib)
+}
+
+/// What has to be installed before jars can be fetched and run.
+pub(crate) fn missing() -> Option<String> {
+    let tools: Vec<&str> = ["java", "mvn"].into_iter().filter(|tool| !runs(tool)).collect();
+    (!tools.is_empty()).then(|| {
+        format!(
+            "{} must be installed (java 17 or newer, and maven; Debian: apt-get install \
+             openjdk-17-jre-headless maven)",
+            tools.join(" and ")
+        )
+    })
 }
 
 /// Whether a tool of Java's world is there.

@@ -1,43 +1,60 @@
-//! `cargo xtask test`: all tests, with a real broker.
+//! `cargo xtask test`: all tests, with real servers.
 
 use std::{
-    env, fs,
+    env,
     process::{Command, ExitCode},
 };
 
-use crate::{Error, broker::Broker, root, signals};
+use crate::{
+    Error, root,
+    server::Server,
+    servers::{Kind, start_all, variables},
+    signals,
+};
 
-/// Builds the tests, brings up a broker, runs them, stops it. The exit code is that of `cargo test`.
+/// Builds the tests, brings up the servers, runs them, stops them. The exit code is that of `cargo test`.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode, Error> {
     signals::catch_signals()?;
-    // What does not compile should say so before a broker starts.
+    // What does not compile should say so before a server starts.
     if !cargo_test(&[]).arg("--no-run").status()?.success() {
         return Ok(ExitCode::FAILURE);
     }
-    let given = env::var("TIDEGATE_TEST_KAFKA").ok().filter(|address| !address.is_empty());
-    let broker = match given {
-        Some(_) => None,
-        None => {
-            let dir = root().join(format!("target/kafka/test-{}", std::process::id()));
-            Some(Broker::start(&dir, None, &[])?)
-        }
-    };
     let mut command = cargo_test(args);
-    // Tests that break a broker start one of their own with `xtask kafka`.
+    // Tests that break a server start one of their own with `xtask`.
     command.env("TIDEGATE_XTASK", env::current_exe()?);
-    if let Some(broker) = &broker {
-        eprintln!("kafka at {}, log in {}", broker.address, broker.dir.join("broker.log").display());
-        command.env("TIDEGATE_TEST_KAFKA", &broker.address);
-    }
+    let servers = if need_servers(args) { start_for(&mut command)? } else { Vec::new() };
     let status = command.status()?;
-    if let Some(broker) = broker {
-        let dir = broker.dir.clone();
-        drop(broker);
-        if status.success() {
-            fs::remove_dir_all(dir)?;
-        }
+    // What the servers say about tests that failed stays.
+    let keep = !status.success() && !signals::interrupted();
+    if keep {
+        servers.into_iter().for_each(Server::stop_and_keep);
     }
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+fn need_servers(args: &[String]) -> bool {
+    let ours = || args.iter().map(String::as_str).take_while(|arg| *arg != "--");
+    let inside_only = ours().any(|arg| ["--lib", "--bins", "--doc"].contains(&arg));
+    !inside_only || ours().any(|arg| arg.starts_with("--test") || arg == "--all-targets")
+}
+
+/// Starts the servers that nobody else runs for us, and tells the tests where they are.
+fn start_for(command: &mut Command) -> Result<Vec<Server>, Error> {
+    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| kind.given().is_none()).collect();
+    let mut servers = Vec::new();
+    for (kind, outcome) in kinds.iter().zip(start_all(&kinds)) {
+        command.envs(variables(*kind, &outcome));
+        match outcome {
+            Ok(server) => {
+                eprintln!("{} at {}, log in {}", kind.name(), server.address, server.log().display());
+                servers.push(server);
+            }
+            // Hardly a test would be left.
+            Err(reason) if *kind == Kind::Kafka || signals::interrupted() => return Err(reason.into()),
+            Err(reason) => eprintln!("tests that need {} will fail: {reason}", kind.name()),
+        }
+    }
+    Ok(servers)
 }
 
 fn cargo_test(args: &[String]) -> Command {
@@ -47,4 +64,16 @@ fn cargo_test(args: &[String]) -> Command {
         .args(["test", "--locked", "--workspace", "--no-fail-fast", "--features", "tidegate/failpoints"])
         .args(args);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_selection_that_leaves_the_tests_directories_out_needs_no_servers() {
+        let need = |line: &str| need_servers(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert!(need("-p tidegate-log") && need("--test daemon pipeline::") && need("--lib --tests"));
+        assert!(!need("--lib --bins") && !need("--doc -- --test-threads 1") && need("-- --lib"));
+    }
 }

@@ -2,106 +2,50 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    net::{SocketAddr, TcpListener, TcpStream},
+    fs,
+    net::{SocketAddr, TcpStream},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::{Error, guard::Guarded, maven, root};
+use crate::{
+    Error,
+    guard::Guarded,
+    maven, root,
+    server::{Server, Setting, free_port, output_to_log, wait_for_port},
+};
 
 pub(crate) const VERSION: &str = "4.3.1";
 /// Any 16 bytes will do as the cluster's id, but a directory keeps the one it was formatted with.
 const CLUSTER_ID: &str = "dGlkZWdhdGUta2Fma2EtMQ";
-/// A broker that was killed waits about 17 s for its own old session when it comes back; machines are slow.
-const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running broker; dropping it stops it.
 pub(crate) struct Broker {
-    pub(crate) address: String,
-    pub(crate) dir: PathBuf,
-    process: Guarded,
+    pub(crate) server: Server,
     in_docker: bool,
 }
 
 impl Broker {
     /// Starts a broker with its data in `dir` and waits until it answers. `settings` are broker properties that
     /// are added to the usual ones, or replace them.
-    pub(crate) fn start(dir: &Path, port: Option<u16>, settings: &[(String, String)]) -> Result<Self, Error> {
+    pub(crate) fn start(dir: &Path, port: Option<u16>, settings: &[Setting]) -> Result<Self, Error> {
         fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let port = port.map_or_else(free_port, wait_for_port)?;
         let in_docker = docker_answers();
         let process =
             if in_docker { in_container(&dir, port, settings)? } else { in_java(&dir, port, settings)? };
-        let mut broker = Self { address: format!("127.0.0.1:{port}"), dir, process, in_docker };
-        fs::write(broker.dir.join("broker.pid"), broker.process.id().to_string())?;
-        broker.wait_until_it_answers(SocketAddr::from(([127, 0, 0, 1], port)))?;
-        Ok(broker)
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        // The port opens when the broker has registered, recovered its logs and serves requests.
+        let ready = || Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok());
+        Ok(Self { server: Server::new("broker", address.to_string(), &dir, process, ready)?, in_docker })
     }
 
     /// The process of the broker itself, which a container hides.
     pub(crate) fn java_id(&self) -> Option<u32> {
-        (!self.in_docker).then(|| self.id())
-    }
-
-    /// An error with the end of the broker's log, if it is not running any more.
-    pub(crate) fn check(&mut self) -> Result<(), Error> {
-        match self.process.exited()? {
-            None => Ok(()),
-            Some(status) => Err(format!("the broker ended with {status}\n{}", self.log_tail()).into()),
-        }
-    }
-
-    fn wait_until_it_answers(&mut self, address: SocketAddr) -> Result<(), Error> {
-        let deadline = Instant::now() + START_DEADLINE;
-        // The port opens when the broker has registered, recovered its logs and serves requests.
-        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-            self.check()?;
-            if crate::signals::interrupted() {
-                return Err("interrupted".into());
-            }
-            if Instant::now() > deadline {
-                return Err(format!(
-                    "the broker did not open {address} within {START_DEADLINE:?}\n{}",
-                    self.log_tail()
-                )
-                .into());
-            }
-            sleep(Duration::from_millis(50));
-        }
-        Ok(())
-    }
-
-    fn log_tail(&self) -> String {
-        let path = self.dir.join("broker.log");
-        let log = fs::read(&path).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = log.lines().collect();
-        format!("{}, last lines:\n{}", path.display(), lines[lines.len().saturating_sub(40)..].join("\n"))
-    }
-}
-
-fn free_port() -> Result<u16, Error> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
-
-/// A broker that was just killed may hold its port for a moment longer.
-fn wait_for_port(port: u16) -> Result<u16, Error> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        match TcpListener::bind(("127.0.0.1", port)) {
-            Ok(_) => return Ok(port),
-            Err(error) if Instant::now() > deadline => return Err(format!("port {port}: {error}").into()),
-            Err(_) => sleep(Duration::from_millis(50)),
-        }
+        (!self.in_docker).then(|| self.server.id())
     }
 }
 
@@ -111,7 +55,7 @@ fn properties(
     port: u16,
     controller_port: u16,
     data: &Path,
-    settings: &[(String, String)],
+    settings: &[Setting],
 ) -> BTreeMap<String, String> {
     let usual = [
         ("process.roles", "broker,controller".into()),
@@ -136,11 +80,6 @@ fn properties(
     usual.into_iter().chain(settings.iter().cloned()).collect()
 }
 
-fn log_files(dir: &Path) -> Result<(File, File), Error> {
-    let log = File::options().create(true).append(true).open(dir.join("broker.log"))?;
-    Ok((log.try_clone()?, log))
-}
-
 fn docker_answers() -> bool {
     Command::new("docker")
         .arg("info")
@@ -150,7 +89,7 @@ fn docker_answers() -> bool {
         .is_ok_and(|s| s.success())
 }
 
-fn in_container(dir: &Path, port: u16, settings: &[(String, String)]) -> Result<Guarded, Error> {
+fn in_container(dir: &Path, port: u16, settings: &[Setting]) -> Result<Guarded, Error> {
     let name = format!("tidegate-kafka-{port}");
     let data = dir.join("data");
     fs::create_dir_all(&data)?;
@@ -173,13 +112,12 @@ fn in_container(dir: &Path, port: u16, settings: &[(String, String)]) -> Result<
     for (key, value) in properties(listen, port, controller_port, Path::new("/data"), settings) {
         command.args(["--env", &format!("KAFKA_{}={value}", key.to_uppercase().replace('.', "_"))]);
     }
-    let (out, err) = log_files(dir)?;
-    command.arg(format!("apache/kafka:{VERSION}")).stdout(out).stderr(err);
+    output_to_log(command.arg(format!("apache/kafka:{VERSION}")), dir, "broker")?;
     // The container is the engine's child, not ours: killing the client would leave it behind.
     Guarded::spawn(&mut command, &["docker", "stop", &name], &["docker", "kill", &name])
 }
 
-fn in_java(dir: &Path, port: u16, settings: &[(String, String)]) -> Result<Guarded, Error> {
+fn in_java(dir: &Path, port: u16, settings: &[Setting]) -> Result<Guarded, Error> {
     let class_path = format!("{}/*", jars()?.display());
     let config = dir.join("server.properties");
     let data = dir.join("data");
@@ -190,13 +128,12 @@ fn in_java(dir: &Path, port: u16, settings: &[(String, String)]) -> Result<Guard
     fs::write(&config, lines.concat())?;
     let java = |heap: [&str; 2], class: &str| -> Result<Command, Error> {
         let mut command = Command::new("java");
-        let (out, err) = log_files(dir)?;
         command.args(heap).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").args([
             "-cp",
             &class_path,
             class,
         ]);
-        command.stdout(out).stderr(err);
+        output_to_log(&mut command, dir, "broker")?;
         Ok(command)
     };
     if !data.join("meta.properties").exists() {
@@ -215,12 +152,10 @@ fn in_java(dir: &Path, port: u16, settings: &[(String, String)]) -> Result<Guard
 
 /// Kafka's jars, fetched once by maven into the target directory.
 fn jars() -> Result<PathBuf, Error> {
-    let missing: Vec<&str> = ["java", "mvn"].into_iter().filter(|tool| !maven::runs(tool)).collect();
-    if !missing.is_empty() {
+    if let Some(missing) = maven::missing() {
         return Err(format!(
-            "no broker for the tests: no Docker engine answers, and without one {} must be installed \
-             (java 17 or newer, and maven). Or set TIDEGATE_TEST_KAFKA=HOST:PORT to a broker that runs",
-            missing.join(" and ")
+            "no broker for the tests: no Docker engine answers, and without one {missing}. Or set \
+             TIDEGATE_TEST_KAFKA=HOST:PORT to a broker that runs"
         )
         .into());
     }
