@@ -4,8 +4,15 @@
 //! can slow, stop or fail the pipeline, nor another sink. What to batch, to retry, to split and to give up is decided in
 //! `tidegate_core::delivery`; a [`Destination`] carries it out.
 
+mod alert;
 mod batch;
+mod dead_letter;
 mod destination;
+mod http;
+mod iso;
+mod roots;
+pub mod webhook;
 
 pub use batch::{Batch, SinkRecord};
 pub use destination::{Assigned, Destination, Failure, Outcome};
+pub use http::check_url;
