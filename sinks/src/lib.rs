@@ -8,6 +8,7 @@ mod alert;
 mod batch;
 mod dead_letter;
 mod destination;
+pub mod elasticsearch;
 mod http;
 mod iso;
 mod roots;

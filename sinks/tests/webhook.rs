@@ -286,7 +286,8 @@ async fn wait_for_alerts(url: &str, service: &str, expected: usize) -> Vec<Value
     let address = format!("{url}/api/v2/alerts?filter=service%3D%22{service}%22");
     let began = Instant::now();
     loop {
-        let answer = ureq::get(&address).call().and_then(|mut answer| answer.body_mut().read_to_vec()).unwrap();
+        let answer =
+            ureq::get(&address).call().and_then(|mut answer| answer.body_mut().read_to_vec()).unwrap();
         let alerts: Vec<Value> = serde_json::from_slice(&answer).unwrap();
         if alerts.len() == expected {
             return alerts;
