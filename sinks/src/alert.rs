@@ -39,7 +39,7 @@ impl<'a> Alert<'a> {
     /// Reads one.
     ///
     /// # Errors
-    /// Why it is none, in words.
+    /// In words, if it is none.
     pub(crate) fn parse(value: Option<&'a [u8]>) -> Result<Self, String> {
         let value = value.ok_or("it is not an alert: it has no value")?;
         serde_json::from_slice(value).map_err(|error| format!("it is not an alert: {error}"))

@@ -52,7 +52,7 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     /// How long the server asks to be left alone.
     pub(crate) retry_after: Option<Duration>,
-    /// The body; of an answer that is no success only the beginning.
+    /// The body, or its beginning.
     pub(crate) body: Vec<u8>,
 }
 
@@ -87,17 +87,19 @@ impl HttpClient {
         Ok(Self { client, connector, timeout })
     }
 
-    /// Sends a request and reads the answer. A redirect is not followed: it is an answer as any other.
+    /// Sends a request and reads the answer, of a success about `limit_bytes` at most. A redirect is not followed: it is
+    /// an answer as any other.
     ///
     /// # Errors
-    /// In words, if there is no answer in time, or a success has more than `limit_bytes`.
+    /// In words, if there is no answer in time.
     pub(crate) async fn send(
         &self,
         request: Request<Full<Bytes>>,
         limit_bytes: usize,
     ) -> Result<Reply, String> {
         let exchange = async {
-            read(self.client.request(request).await.map_err(|error| chain(&error))?, limit_bytes).await
+            let response = self.client.request(request).await.map_err(|error| chain(&error))?;
+            Ok(read(response, limit_bytes).await)
         };
         timeout(self.timeout, exchange).await.unwrap_or_else(|_| Err(self.too_late()))
     }
@@ -119,23 +121,19 @@ impl HttpClient {
     }
 }
 
-async fn read(response: Response<Incoming>, limit_bytes: usize) -> Result<Reply, String> {
+async fn read(response: Response<Incoming>, limit_bytes: usize) -> Reply {
     let status = response.status();
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| pause(value.to_str().ok()?, wall_time().into()));
+    let limit_bytes = if status.is_success() { limit_bytes } else { ERROR_BODY_BYTES };
     let (mut incoming, mut body) = (response.into_body(), Vec::new());
-    while let Some(frame) = incoming.frame().await {
-        body.extend_from_slice(
-            frame.map_err(|error| chain(&error))?.data_ref().map_or(&[], |data| &data[..]),
-        );
-        if status.is_success() && body.len() > limit_bytes {
-            return Err(format!("an answer of more than {limit_bytes} bytes"));
-        }
-        if !status.is_success() && body.len() > ERROR_BODY_BYTES {
-            break;
-        }
+    // The status says what became of the request, whatever becomes of the body.
+    while let Some(Ok(frame)) = incoming.frame().await
+        && body.len() < limit_bytes
+    {
+        body.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
     }
-    Ok(Reply { status, retry_after, body })
+    Reply { status, retry_after, body }
 }
 
 /// `Retry-After`: seconds, or a date.
@@ -202,10 +200,15 @@ pub(crate) fn secrets_of(uri: &Uri) -> impl Iterator<Item = &str> {
     path.split(['/', '?', '&', '=']).filter(|part| part.len() >= SECRET_BYTES)
 }
 
+/// What of a header's value may be repeated: all of it, or what stands behind the word that says what it is.
+pub(crate) fn secrets_in(value: &str) -> impl Iterator<Item = &str> {
+    [value, value.rsplit(' ').next().unwrap_or_default()].into_iter()
+}
+
 /// A URL as it can be used.
 ///
 /// # Errors
-/// What is wrong with it, without the URL.
+/// In words, without the URL, if it cannot.
 pub(crate) fn parse_url(url: &str) -> Result<Uri, String> {
     let uri: Uri = url.trim().parse().map_err(|_| "it is not a URL such as https://host/path".to_owned())?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
@@ -220,7 +223,7 @@ pub(crate) fn parse_url(url: &str) -> Result<Uri, String> {
 /// Whether requests can be sent to a URL, as far as can be told without a network.
 ///
 /// # Errors
-/// What is wrong with it, without the URL, for it may hold a secret.
+/// In words, if they cannot; without the URL, for it may hold a secret.
 pub fn check_url(url: &str) -> Result<(), String> {
     parse_url(url).map(drop)
 }
@@ -251,7 +254,7 @@ mod tests {
         let uri = parse_url("https://hooks.example/services/T0000000/B111?key=very-secret").unwrap();
         let said = reply(404, "<pre>Cannot POST\n\t/services/T0000000/B111?key=very-secret</pre> hunter2");
         assert_eq!(
-            said.words(secrets_of(&uri).chain(["hunter2", ""])),
+            said.words(secrets_of(&uri).chain(secrets_in("Bearer hunter2")).chain([""])),
             "the server answered 404 Not Found: <pre>Cannot POST /***/***/B111?key=***</pre> ***"
         );
         assert_eq!(reply(599, "").words([].into_iter()), "the server answered 599 <unknown status code>");

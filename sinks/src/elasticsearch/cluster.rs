@@ -11,7 +11,7 @@ use tidegate_config::{Elasticsearch, Secret};
 
 use crate::{
     Failure,
-    http::{self, HttpClient, Reply, parse_url},
+    http::{self, HttpClient, Reply, parse_url, secrets_in},
 };
 
 /// What is read of an answer at most; that to a bulk request has about 100 bytes a document.
@@ -80,11 +80,10 @@ impl Cluster {
 
     /// What an answer says.
     pub(super) fn words(&self, reply: &Reply) -> String {
-        let secrets: Vec<Secret> = [&self.settings.password, &self.settings.api_key]
-            .into_iter()
-            .filter_map(|source| source.read().ok().flatten())
-            .collect();
-        reply.words(secrets.iter().map(Secret::expose))
+        let password = self.settings.password.read().ok().flatten();
+        let header = self.credentials().ok().flatten().map(|(value, _)| value);
+        let secrets = [password, header];
+        reply.words(secrets.iter().flatten().map(Secret::expose).flat_map(secrets_in))
     }
 
     fn reach(&mut self) -> Result<Reached, String> {

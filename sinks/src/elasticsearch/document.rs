@@ -62,7 +62,7 @@ impl Documents {
     /// The document of a record; `None` if it has none.
     ///
     /// # Errors
-    /// Why it cannot be one, in words.
+    /// In words, if it cannot be one.
     pub(super) fn of<'a>(&self, record: &SinkRecord<'a>) -> Result<Option<Document<'a>>, String> {
         let id = || format!("{}-{}-{}", self.topic_name, record.partition, record.offset);
         let (id, time, content) = match (self.topic, record.value) {
@@ -89,24 +89,20 @@ impl Documents {
             // The pipeline wrote it, but it may have read it by other paths than are configured now.
             return Ok((None, object(value)?));
         };
-        if text.contains("\"@timestamp\"") {
-            return Ok((event.timestamp, object(value)?));
-        }
-        let content =
-            Content::Object { value: text, has_timestamp: false, location: location(text, &event.geo) };
-        Ok((event.timestamp, content))
+        let has_timestamp = text.contains("\"@timestamp\"") && members(text)?.contains_key(TIMESTAMP);
+        let location = location(text, &event.geo);
+        Ok((event.timestamp, Content::Object { value: text, has_timestamp, location }))
     }
 }
 
-/// An object whose members are not known.
-///
-/// # Errors
-/// In words, if it is not an object: a bulk request could not hold it.
+/// An object of which nothing is known; an error if it is none, for a bulk request could not hold it.
 fn object(value: &[u8]) -> Result<Content<'_>, String> {
     let value = std::str::from_utf8(value).map_err(|error| format!("it is not UTF-8: {error}"))?;
-    let members: BTreeMap<Cow<'_, str>, IgnoredAny> =
-        serde_json::from_str(value).map_err(|error| format!("it is not a JSON object: {error}"))?;
-    Ok(Content::Object { value, has_timestamp: members.contains_key(TIMESTAMP), location: None })
+    Ok(Content::Object { value, has_timestamp: members(value)?.contains_key(TIMESTAMP), location: None })
+}
+
+fn members(text: &str) -> Result<BTreeMap<Cow<'_, str>, IgnoredAny>, String> {
+    serde_json::from_str(text).map_err(|error| format!("it is not a JSON object: {error}"))
 }
 
 /// What the pipeline found out about where an event came from.

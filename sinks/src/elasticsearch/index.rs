@@ -70,7 +70,7 @@ impl IndexName {
 /// Whether a configured name is one that servers take.
 ///
 /// # Errors
-/// What is wrong with it.
+/// In words, if they do not.
 pub fn check_index(configured: &str) -> Result<(), String> {
     let name = IndexName::new(configured).at(TimestampMs(0));
     if name.is_empty() || name.len() > MAX_BYTES {

@@ -11,12 +11,13 @@ use tidegate_core::delivery::Answer;
 use super::signature::{header_id, signature};
 use crate::{
     Failure, Outcome,
-    http::{self, HttpClient, parse_url, secrets_of},
+    http::{self, HttpClient, parse_url, secrets_in, secrets_of},
     iso::now,
 };
 
-/// What is read of the answer to a request that was taken: nothing in it counts.
-const ANSWER_BYTES: usize = 1 << 20;
+/// What is read of the answer to a request that was taken: nothing in it counts, but the connection can be used again once
+/// it is read.
+const ANSWER_BYTES: usize = 64 << 10;
 
 /// A webhook's address, as its settings and the files that they name have it now.
 #[derive(Debug)]
@@ -54,8 +55,8 @@ impl Target {
             Ok(reply) => reply,
             Err(cause) => return Outcome::Failed(Failure::new(cause)),
         };
-        let header_values = self.settings.headers.iter().map(|(_, value)| value.expose());
-        let words = || reply.words(secrets_of(&reached.uri).chain(header_values));
+        let headers = self.settings.headers.iter().flat_map(|(_, value)| secrets_in(value.expose()));
+        let words = || reply.words(secrets_of(&reached.uri).chain(headers));
         match reply.answer() {
             Answer::Delivered => Outcome::Delivered,
             Answer::TryAgain => Outcome::Failed(reply.failure(words())),
