@@ -16,9 +16,7 @@ use tidegate_core::{
 use tidegate_telemetry::Metrics;
 use tokio::{sync::watch, time::sleep};
 
-use crate::{
-    Assigned, Destination, Failure, Outcome, dead_letters::DeadLetters, reader::InFlight, sink::SinkMsg,
-};
+use crate::{Assigned, Destination, Failure, Outcome, reader::InFlight, rejected::Rejected, sink::SinkMsg};
 
 /// Records to deliver, in order.
 pub(crate) struct Delivery {
@@ -37,6 +35,8 @@ pub(crate) enum CourierMsg {
     Deliver(Delivery),
     /// Take over partitions, where the destination keeps the positions.
     TakeOver(Vec<Assigned>),
+    /// Do what is to be done from time to time.
+    Tick,
 }
 
 /// From a courier to its sink.
@@ -45,6 +45,8 @@ pub(crate) enum CourierEvent {
     Delivered { delivery: Delivery, given_up: BTreeSet<PartitionId> },
     /// Partitions are taken over; to be read from these positions on.
     TookOver(Vec<(PartitionId, NextOffset)>),
+    /// What is to be done from time to time is done.
+    Ticked,
     /// Somebody else has taken partitions over.
     Replaced(Vec<PartitionId>),
     /// The destination does not answer as it should; tried again.
@@ -69,7 +71,7 @@ pub(crate) struct CourierArgs<D> {
     pub(crate) destination: D,
     pub(crate) sink: ActorRef<SinkMsg>,
     pub(crate) held: watch::Receiver<Held>,
-    pub(crate) dead_letters: DeadLetters,
+    pub(crate) rejected: Rejected,
     pub(crate) give_up_after: Option<Duration>,
     pub(crate) metrics: Metrics,
     pub(crate) id: SinkId,
@@ -110,6 +112,10 @@ impl<D: Destination> Actor for Courier<D> {
             CourierMsg::TakeOver(assigned) => {
                 let positions = state.take_over(assigned).await;
                 state.tell(CourierEvent::TookOver(positions));
+            }
+            CourierMsg::Tick => {
+                state.tick().await;
+                state.tell(CourierEvent::Ticked);
             }
         }
         Ok(())
@@ -214,8 +220,7 @@ impl<D: Destination> CourierState<D> {
     /// Writes a record to the dead letters, however long that takes: nothing behind it may be kept as delivered before.
     async fn reject(&mut self, delivery: &Delivery, record: usize, why: String) {
         let mut retry = Retry::new(None, self.began.elapsed());
-        while let Err(error) = self.args.dead_letters.write(&delivery.source.batch, record, why.clone()).await
-        {
+        while let Err(error) = self.args.rejected.write(&delivery.source.batch, record, why.clone()).await {
             let cause = format!("a rejected record cannot be written to the dead letters: {error}");
             self.pause(&mut retry, Failure::new(cause)).await;
         }
@@ -271,6 +276,17 @@ impl<D: Destination> CourierState<D> {
                 Err(failure) => {
                     self.pause(&mut retry, failure).await;
                 }
+            }
+        }
+    }
+
+    async fn tick(&mut self) {
+        let held: Vec<_> = self.args.held.borrow().partitions().collect();
+        match self.args.destination.tick(&held).await {
+            Ok(()) => self.works(),
+            Err(failure) => {
+                self.is_failing = true;
+                self.tell(CourierEvent::Failing(failure.cause));
             }
         }
     }

@@ -28,6 +28,9 @@ pub trait Destination: Send + 'static {
     /// Whether records are delivered one at a time; else as whole batches.
     const ONE_BY_ONE: bool = false;
 
+    /// How often [`tick`](Self::tick) is asked, if at all.
+    const TICK: Option<Duration> = None;
+
     /// Which records must not overtake each other, where they are delivered one by one.
     #[must_use]
     fn lane(_record: &SinkRecord<'_>) -> u64 {
@@ -51,6 +54,12 @@ pub trait Destination: Send + 'static {
     /// positions and does not know it from what was delivered. Asked after a batch of which some were refused.
     fn keep(&mut self, _positions: &[(PartitionId, NextOffset)]) -> impl Future<Output = Outcome> + Send {
         async { Outcome::Delivered }
+    }
+
+    /// What is to be done from time to time although nothing is to be delivered. `assigned` are the partitions that are
+    /// this sink's now. Asked every [`TICK`](Self::TICK), between deliveries; what fails is done at the next.
+    fn tick(&mut self, _assigned: &[PartitionId]) -> impl Future<Output = Result<(), Failure>> + Send {
+        async { Ok(()) }
     }
 }
 

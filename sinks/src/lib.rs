@@ -4,18 +4,26 @@
 //! can slow, stop or fail the pipeline, nor another sink. What to batch, to retry, to split and to give up is decided in
 //! `tidegate_core::delivery`; a [`Destination`] carries it out.
 
+mod alert;
 mod batch;
 mod condition;
 mod courier;
-mod dead_letters;
+mod dead_letter;
 mod destination;
+pub mod elasticsearch;
+mod http;
+mod iso;
 mod reader;
+mod rejected;
+mod roots;
 mod sink;
 mod start;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;
 
 pub use batch::{Batch, SinkRecord};
 pub use destination::{Assigned, Destination, Failure, Outcome};
+pub use http::check_url;
 pub use start::{SinkParts, group_of, shut_down, start};

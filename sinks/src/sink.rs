@@ -22,8 +22,8 @@ use crate::{
     Assigned, Destination,
     condition::Condition,
     courier::{Courier, CourierArgs, CourierEvent, CourierMsg, Delivery},
-    dead_letters::DeadLetters,
     reader::{InFlight, ReaderCommand, ReaderEvent, ReaderHandle, Reading},
+    rejected::Rejected,
 };
 
 /// How often positions are kept.
@@ -63,6 +63,8 @@ pub(crate) enum SinkMsg {
     },
     /// From itself, now and then.
     Tick,
+    /// From itself: a courier has something to do besides.
+    CourierTick,
     /// From itself: join the group anew.
     Join,
     /// Deliver what is on its way, keep the positions, and end.
@@ -97,6 +99,7 @@ pub(crate) struct SinkState {
     lanes: Lanes<Delivery>,
     /// Partitions to take over, while the courier is busy.
     to_take_over: Vec<Assigned>,
+    is_tick_due: bool,
     progress: Progress,
     holdings: Holdings,
     /// Tells the couriers of it.
@@ -131,7 +134,7 @@ impl<D: Destination> Actor for Sink<D> {
     ) -> Result<SinkState, ActorProcessingErr> {
         let held = watch::Sender::new(Held::default());
         let SinkArgs { id, name, log, reading, give_up_after, destinations, metrics } = args;
-        let dead_letters = DeadLetters::spawn(Arc::clone(&log), reading.topic, name.clone())?;
+        let rejected = Rejected::spawn(Arc::clone(&log), reading.topic, name.clone())?;
         let mut couriers = Vec::new();
         for (number, destination) in destinations.into_iter().enumerate() {
             let args = CourierArgs {
@@ -139,7 +142,7 @@ impl<D: Destination> Actor for Sink<D> {
                 destination,
                 sink: myself.clone(),
                 held: held.subscribe(),
-                dead_letters: dead_letters.clone(),
+                rejected: rejected.clone(),
                 give_up_after,
                 metrics: metrics.clone(),
                 id,
@@ -149,6 +152,9 @@ impl<D: Destination> Actor for Sink<D> {
         }
         myself.cast(SinkMsg::Join)?;
         myself.send_interval(KEEP_EVERY, || SinkMsg::Tick);
+        if let Some(every) = D::TICK {
+            myself.send_interval(every, || SinkMsg::CourierTick);
+        }
         Ok(SinkState {
             condition: Condition::new(name.clone(), id, metrics),
             name,
@@ -164,6 +170,7 @@ impl<D: Destination> Actor for Sink<D> {
             busy: BTreeMap::new(),
             lanes: Lanes::default(),
             to_take_over: Vec::new(),
+            is_tick_due: false,
             progress: Progress::default(),
             holdings: Holdings::default(),
             held,
@@ -185,6 +192,7 @@ impl<D: Destination> Actor for Sink<D> {
             SinkMsg::Reader { .. } => {}
             SinkMsg::Courier { number, event } => state.courier(number, event),
             SinkMsg::Tick => state.keep_positions(),
+            SinkMsg::CourierTick => state.is_tick_due = true,
             SinkMsg::Join if state.ending != Ending::No => {}
             SinkMsg::Join => state.join()?,
             SinkMsg::ShutDown => state.shut_down(),
@@ -341,6 +349,7 @@ impl SinkState {
                 self.is_idle(number);
                 self.read_from(&positions);
             }
+            CourierEvent::Ticked => self.is_idle(number),
             CourierEvent::Replaced(partitions) => {
                 let partitions: BTreeSet<_> = partitions.into_iter().collect();
                 tracing::warn!(
@@ -386,6 +395,8 @@ impl SinkState {
                 let assigned = std::mem::take(&mut self.to_take_over);
                 let partitions = assigned.iter().map(|assigned| assigned.partition).collect();
                 (u64::MAX, partitions, CourierMsg::TakeOver(assigned))
+            } else if std::mem::take(&mut self.is_tick_due) {
+                (u64::MAX, BTreeSet::new(), CourierMsg::Tick)
             } else if let Some((lane, delivery)) = self.lanes.start() {
                 let partitions = delivery.spans.iter().map(|(partition, ..)| *partition).collect();
                 (lane, partitions, CourierMsg::Deliver(delivery))

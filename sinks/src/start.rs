@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
-use tidegate_config::Sink as Settings;
+use tidegate_config::{Destination as Kind, Sink as Settings, WebhookFormat};
 use tidegate_core::{SinkId, event::FieldPaths};
 use tidegate_log::Log;
 use tidegate_telemetry::Metrics;
 
 use crate::{
     Destination,
+    elasticsearch::Elasticsearch,
     reader::Reading,
     sink::{Sink, SinkArgs, SinkMsg},
+    webhook::{Alertmanager, Webhook},
 };
 
 /// What a sink is made of.
@@ -44,10 +46,22 @@ pub fn group_of(group_id: &str, sink: &str) -> String {
 /// # Errors
 /// [`SpawnErr`] if an actor or a thread cannot be started.
 pub async fn start(parts: SinkParts, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
-    match &parts.settings.destination {
-        tidegate_config::Destination::Postgres(_)
-        | tidegate_config::Destination::Elasticsearch(_)
-        | tidegate_config::Destination::Webhook(_) => Err(SpawnErr::StartupFailed("not there yet".into())),
+    let SinkParts { settings, topic_name, paths, .. } = parts.clone();
+    let topic = settings.topic;
+    match &settings.destination {
+        Kind::Postgres(_) => Err(SpawnErr::StartupFailed("not there yet".into())),
+        Kind::Elasticsearch(elasticsearch) => {
+            let destination = Elasticsearch::new(elasticsearch, &settings.name, topic, &topic_name, &paths);
+            start_with(parts, vec![destination], supervisor).await
+        }
+        Kind::Webhook(webhook) if webhook.format == WebhookFormat::Alertmanager => {
+            start_with(parts, vec![Alertmanager::new(webhook)], supervisor).await
+        }
+        Kind::Webhook(webhook) => {
+            let destination = || Webhook::new(webhook, topic, &topic_name);
+            let destinations = (0..webhook.concurrency).map(|_| destination()).collect();
+            start_with(parts, destinations, supervisor).await
+        }
     }
 }
 

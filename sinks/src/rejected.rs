@@ -22,26 +22,26 @@ const TOPICS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A handle of the thread that writes the dead letters of one sink. When the last one is gone, the thread ends.
 #[derive(Clone)]
-pub(crate) struct DeadLetters(mpsc::Sender<Rejected>);
+pub(crate) struct Rejected(mpsc::Sender<Record>);
 
 /// A record that was rejected.
-struct Rejected {
+struct Record {
     batch: Arc<Batch>,
     record: usize,
     detail: String,
     reply: oneshot::Sender<Result<(), LogError>>,
 }
 
-impl DeadLetters {
+impl Rejected {
     /// Starts the thread; it connects with the first record.
     ///
     /// # Errors
     /// [`io::Error`] if the system has no thread to give.
     pub(crate) fn spawn(log: Arc<dyn Log>, topic: Topic, sink: String) -> io::Result<Self> {
-        let (sender, inbox) = mpsc::channel::<Rejected>();
+        let (sender, inbox) = mpsc::channel::<Record>();
         thread::Builder::new().name("tidegate-rejected".into()).spawn(move || {
             let mut writer = Writer { log, topic, sink, connection: None };
-            while let Ok(Rejected { batch, record, detail, reply }) = inbox.recv() {
+            while let Ok(Record { batch, record, detail, reply }) = inbox.recv() {
                 let written = writer.write(&batch, record, &detail);
                 // A courier that is gone delivers the record again.
                 let _ = reply.send(written);
@@ -62,7 +62,7 @@ impl DeadLetters {
     ) -> Result<(), LogError> {
         let gone = || LogError::Broken { what: "writing dead letters", cause: "the thread is gone".into() };
         let (reply, written) = oneshot::channel();
-        let rejected = Rejected { batch: Arc::clone(batch), record, detail, reply };
+        let rejected = Record { batch: Arc::clone(batch), record, detail, reply };
         self.0.send(rejected).map_err(|_| gone())?;
         written.await.map_err(|_| gone())?
     }
