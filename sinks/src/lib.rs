@@ -6,6 +6,8 @@
 
 mod batch;
 mod destination;
+pub mod postgres;
+mod tls;
 
 pub use batch::{Batch, SinkRecord};
 pub use destination::{Assigned, Destination, Failure, Outcome};
