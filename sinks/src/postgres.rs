@@ -86,7 +86,7 @@ impl PostgresSink {
         {
             return Ok(connected);
         }
-        let session = Session::open(&self.settings, &session_name(&self.sink)).await?;
+        let session = Session::open(&self.settings, &self.sink).await?;
         let writer = Writer::prepare(&session, &self.table).await?;
         Ok(Connected { session, writer })
     }
@@ -144,8 +144,7 @@ impl PostgresSink {
     ) -> Result<Outcome, Trouble> {
         let lost = self.positions.lock(session, partitions).await?;
         if !lost.is_empty() {
-            session.rollback().await?;
-            return Ok(Outcome::Replaced(lost));
+            return self.replaced(session, lost).await;
         }
         let is_wanted = |partition, offset| self.positions.is_wanted(partition, offset);
         let Rows { chunks, count, next, refused, seen } =
@@ -165,14 +164,15 @@ impl PostgresSink {
             let there_already = (count as u64).saturating_sub(written?);
             session.client.batch_execute("commit").await?;
             self.positions.moved(&next);
-            self.is_repeating = there_already > 0;
-            if there_already > 0 {
+            if self.is_repeating && there_already > 0 {
+                let sink = &self.sink;
                 tracing::warn!(
-                    sink = self.sink,
+                    sink,
                     rows = there_already,
                     "rows were there already and are left as they are"
                 );
             }
+            self.is_repeating &= there_already > 0;
         }
         if refused.is_empty() {
             return Ok(Outcome::Delivered);
@@ -180,19 +180,16 @@ impl PostgresSink {
         Ok(Outcome::Judged { refused, again: records[seen..].to_vec(), failure: None })
     }
 
+    /// Gives up the transaction. What is lost is forgotten only when it is going to be said.
+    async fn replaced(&mut self, session: &Session, lost: Vec<PartitionId>) -> Result<Outcome, Trouble> {
+        session.rollback().await?;
+        self.positions.forget(&lost);
+        Ok(Outcome::Replaced(lost))
+    }
+
     async fn try_keep(&mut self, wanted: &[(PartitionId, NextOffset)]) -> Result<Outcome, Trouble> {
-        let ahead = |positions: &Positions| -> Vec<(PartitionId, NextOffset)> {
-            let is_ahead =
-                |(partition, next): &&(PartitionId, NextOffset)| positions.get(*partition) < Some(*next);
-            wanted
-                .iter()
-                .filter(|(partition, _)| positions.get(*partition).is_some())
-                .filter(is_ahead)
-                .copied()
-                .collect()
-        };
         let partitions: Vec<PartitionId> =
-            ahead(&self.positions).iter().map(|(partition, _)| *partition).collect();
+            self.positions.ahead_of_known(wanted).iter().map(|(partition, _)| *partition).collect();
         if partitions.is_empty() {
             return Ok(Outcome::Delivered);
         }
@@ -200,14 +197,13 @@ impl PostgresSink {
         let session = &connected.session;
         let lost = self.positions.lock(session, &partitions).await?;
         let outcome = if lost.is_empty() {
-            let ahead = ahead(&self.positions);
+            let ahead = self.positions.ahead_of_known(wanted);
             self.positions.set(session, &ahead).await?;
             session.client.batch_execute("commit").await?;
             self.positions.moved(&ahead);
             Outcome::Delivered
         } else {
-            session.rollback().await?;
-            Outcome::Replaced(lost)
+            self.replaced(session, lost).await?
         };
         self.connected = Some(connected);
         Ok(outcome)
@@ -228,11 +224,6 @@ impl Destination for PostgresSink {
     async fn keep(&mut self, positions: &[(PartitionId, NextOffset)]) -> Outcome {
         bounded(self.try_keep(positions)).await.unwrap_or_else(Outcome::Failed)
     }
-}
-
-/// How a session is called in `pg_stat_activity`.
-fn session_name(sink: &str) -> String {
-    format!("tidegate sink {sink}")
 }
 
 async fn bounded<T>(call: impl Future<Output = Result<T, Trouble>>) -> Result<T, Failure> {

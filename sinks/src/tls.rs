@@ -36,7 +36,7 @@ pub(crate) enum Roots<'a> {
 /// A client's configuration. Certificates are read now.
 ///
 /// # Errors
-/// In words, if there are no certificates to check against, or none that can be read.
+/// If there are no certificates to check against, or they cannot be read; in words.
 pub(crate) fn client(verify: Verify<'_>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())

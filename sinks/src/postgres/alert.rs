@@ -35,7 +35,7 @@ struct Alert<'a> {
 /// Values in the order of the table's columns.
 ///
 /// # Errors
-/// In words, if the record is no alert.
+/// If the record is no alert; in words.
 pub(super) fn values<'a>(record: &SinkRecord<'a>) -> Result<[Value<'a>; 12], String> {
     let value = record.value.ok_or("it has no value")?;
     let alert: Alert<'a> = serde_json::from_slice(value).map_err(|error| format!("no alert: {error}"))?;

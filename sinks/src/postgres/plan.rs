@@ -10,7 +10,6 @@ use super::{
     bounded,
     copy::Writer,
     session::Session,
-    session_name,
     table::{Column, Table},
     trouble::Trouble,
 };
@@ -121,14 +120,14 @@ pub struct Change {
 /// [`Failure`] if the server cannot be asked.
 pub async fn plan(settings: &Postgres, sink: &str, topic: Topic) -> Result<Vec<Change>, Failure> {
     bounded(async {
-        let session = Session::open(settings, &session_name(sink)).await?;
+        let session = Session::open(settings, sink).await?;
         changes(&session, settings, topic).await
     })
     .await
 }
 
 /// Creates what is missing; with `alter` tables that are there are altered too. Nothing is ever dropped. Returns what was
-/// found, and what is left.
+/// found, and what is left. Altering a large table may take its time: nothing ends it but the server.
 ///
 /// # Errors
 /// [`Failure`] if the server cannot be asked, or refuses.
@@ -138,18 +137,16 @@ pub async fn apply(
     topic: Topic,
     alter: bool,
 ) -> Result<(Vec<Change>, Vec<Change>), Failure> {
-    bounded(async {
-        let session = Session::open(settings, &session_name(sink)).await?;
-        let found = changes(&session, settings, topic).await?;
-        for change in found.iter().filter(|change| alter || !change.alters) {
-            if let Some(sql) = &change.sql {
-                session.client.batch_execute(sql).await?;
-            }
-        }
-        let left = changes(&session, settings, topic).await?;
-        Ok((found, left))
-    })
-    .await
+    let session = bounded(Session::open(settings, sink)).await?;
+    let found = bounded(changes(&session, settings, topic)).await?;
+    let mut statements = vec!["set statement_timeout = 0"];
+    let wanted = found.iter().filter(|change| alter || !change.alters);
+    statements.extend(wanted.filter_map(|change| change.sql.as_deref()));
+    for sql in statements {
+        session.client.batch_execute(sql).await.map_err(|error| Trouble::from(error).into_failure())?;
+    }
+    let left = bounded(changes(&session, settings, topic)).await?;
+    Ok((found, left))
 }
 
 /// Whether the sink can deliver: tables, columns and their types, privileges.
@@ -158,7 +155,7 @@ pub async fn apply(
 /// [`Failure`] if the server cannot be reached or asked.
 pub async fn check(settings: &Postgres, sink: &str, topic: Topic) -> Result<Vec<Finding>, Failure> {
     bounded(async {
-        let session = Session::open(settings, &session_name(sink)).await?;
+        let session = Session::open(settings, sink).await?;
         let changes = changes(&session, settings, topic).await?;
         let mut findings: Vec<Finding> = changes.into_iter().map(|change| change.finding).collect();
         if findings.iter().any(Finding::stops_delivery) {

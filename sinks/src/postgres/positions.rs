@@ -47,6 +47,17 @@ impl Positions {
         self.get(partition).is_some_and(|NextOffset(next)| offset >= next)
     }
 
+    /// Those of these positions that are further than where this destination stands.
+    pub(super) fn ahead_of_known(
+        &self,
+        positions: &[(PartitionId, NextOffset)],
+    ) -> Vec<(PartitionId, NextOffset)> {
+        let is_further = |(partition, next): &&(PartitionId, NextOffset)| {
+            self.get(*partition).is_some_and(|known| known < *next)
+        };
+        positions.iter().filter(is_further).copied().collect()
+    }
+
     /// These positions are committed.
     pub(super) fn moved(&mut self, positions: &[(PartitionId, NextOffset)]) {
         self.known.extend(positions.iter().copied());
@@ -102,7 +113,13 @@ impl Positions {
              where o.sink = $1 and o.topic = $2 and o.partition = any($3)",
             self.table
         );
-        let ended = session.client.query(&sql, &[&self.sink, &self.topic, &partitions]).await?;
+        let parameters: [Parameter<'_>; 3] = [&self.sink, &self.topic, &partitions];
+        let ended = session.client.query(&sql, &parameters).await.map_err(|error| {
+            let why = Trouble::from(error).into_failure().cause;
+            Trouble::Failed(format!(
+                "another session holds positions of this sink and cannot be ended, end it by pg_terminate_backend: {why}"
+            ))
+        })?;
         tracing::warn!(
             sink = self.sink,
             sessions = ended.len(),
@@ -112,7 +129,7 @@ impl Positions {
     }
 
     /// Begins a transaction and locks the positions of these partitions, in the order of their numbers. Returns those that
-    /// are not this destination's any more, which are forgotten; where the others stand is known now.
+    /// are not this destination's any more; where the others stand is known now.
     pub(super) async fn lock(
         &mut self,
         session: &Session,
@@ -148,8 +165,12 @@ impl Positions {
                 _ => lost.push(*partition),
             }
         }
-        self.known.retain(|partition, _| !lost.contains(partition));
         Ok(lost)
+    }
+
+    /// These partitions are somebody else's.
+    pub(super) fn forget(&mut self, partitions: &[PartitionId]) {
+        self.known.retain(|partition, _| !partitions.contains(partition));
     }
 
     /// Moves positions that are locked.

@@ -34,11 +34,11 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Connects. `name` is how the server's administrator sees it.
-    pub(super) async fn open(settings: &Postgres, name: &str) -> Result<Self, Trouble> {
+    /// Connects for a sink, whose name the server's administrator sees in `pg_stat_activity`.
+    pub(super) async fn open(settings: &Postgres, sink: &str) -> Result<Self, Trouble> {
         let mut target = Target::read(settings).map_err(Trouble::Failed)?;
         if target.config.get_application_name().is_none() {
-            target.config.application_name(name);
+            target.config.application_name(format!("tidegate sink {sink}"));
         }
         let session = if target.sslmode == SslMode::Disable {
             Self::connect(&target, NoTls).await?

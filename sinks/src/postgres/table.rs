@@ -180,3 +180,47 @@ fn quote(name: &str) -> String {
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
     names.map(quote).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_config::{SecretSource, SslMode};
+
+    use super::*;
+
+    fn settings(table: &str) -> Postgres {
+        Postgres {
+            url: SecretSource::default(),
+            host: String::new(),
+            port: 5432,
+            database: String::new(),
+            user: String::new(),
+            password: SecretSource::default(),
+            sslmode: SslMode::Prefer,
+            ca: None,
+            table: table.to_owned(),
+            columns: vec![("region".to_owned(), vec!["payload".to_owned(), "region".to_owned()])],
+        }
+    }
+
+    #[test]
+    fn the_tables_are_created_as_documented_with_additional_columns_as_text() {
+        let events = Table::new(&settings("processed_events"), Topic::Processed);
+        assert_eq!(
+            events.create_sql(),
+            "create table if not exists \"processed_events\" (\n  \"partition\" integer,\n  \"offset\" bigint,\n  \
+             \"event_time\" timestamp with time zone,\n  \"event_type\" text,\n  \"service\" text,\n  \"user_id\" text,\n  \
+             \"country\" text,\n  \"city\" text,\n  \"lat\" double precision,\n  \"lon\" double precision,\n  \
+             \"event\" jsonb,\n  \"region\" text,\n  primary key (\"partition\", \"offset\")\n)"
+        );
+        let alerts = Table::new(&settings("alerts"), Topic::Alerts);
+        assert!(alerts.columns.iter().all(|column| !column.is_additional));
+        assert_eq!(alerts.key_list(), "\"id\", \"phase\"");
+    }
+
+    #[test]
+    fn a_name_is_taken_as_it_is_and_the_positions_are_in_the_same_schema() {
+        let settings = settings("Lake.say \"hi\"");
+        assert_eq!(Table::new(&settings, Topic::Processed).name, "\"Lake\".\"say \"\"hi\"\"\"");
+        assert_eq!(Table::positions(&settings).name, "\"Lake\".\"tidegate_sink_offsets\"");
+    }
+}

@@ -40,7 +40,7 @@ impl Target {
     /// Reads the secrets as they are now.
     ///
     /// # Errors
-    /// In words, without secrets, if a file or the URL cannot be read.
+    /// If a file or the URL cannot be read; in words without secrets.
     pub(super) fn read(settings: &Postgres) -> Result<Self, String> {
         let url = settings.url.read().map_err(|error| error.to_string())?;
         let mut target = Self::of(settings, url.as_ref().map(|url| url.expose()))?;
@@ -108,10 +108,10 @@ impl Target {
     }
 }
 
-/// What is wrong with a URL, without asking anybody and without showing it.
+/// Reads a URL that is given as it is, without asking anybody.
 ///
 /// # Errors
-/// In words.
+/// If it is no URL of a PostgreSQL server; in words that do not show it.
 pub fn check_url(settings: &Postgres) -> Result<(), String> {
     let Some(url) = &settings.url.value else { return Ok(()) };
     Target::of(settings, Some(url.expose())).map(drop)

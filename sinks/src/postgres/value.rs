@@ -93,7 +93,7 @@ impl<'a> Value<'a> {
     /// Appends the value with its length.
     ///
     /// # Errors
-    /// In words, if it does not fit the type; then what was appended is of no use.
+    /// If it does not fit the type; in words. What was appended is of no use then.
     pub(super) fn encode(&self, column: ColumnType, out: &mut Vec<u8>) -> Result<(), String> {
         if matches!(self, Self::Null) {
             out.extend_from_slice(&(-1_i32).to_be_bytes());

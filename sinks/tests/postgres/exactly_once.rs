@@ -37,13 +37,8 @@ async fn each_record_is_a_row_once_and_positions_stand_behind_the_last() {
 async fn a_commit_whose_answer_is_lost_is_neither_doubled_nor_lost() {
     for (commit, is_there) in [(Commit::LoseAnswer, true), (Commit::Lose, false)] {
         let database = Database::with_tables(Topic::Processed).await;
-        let proxy = Proxy::to(&database.host, database.port).await;
-        let settings = tidegate_config::Postgres {
-            port: proxy.port,
-            host: "127.0.0.1".to_owned(),
-            ..database.settings.clone()
-        };
-        let mut sink = sink(&settings, Topic::Processed);
+        let proxy = Proxy::to(&database.settings).await;
+        let mut sink = sink(&proxy.settings, Topic::Processed);
         sink.take_over(&[from(P0, 0)]).await.unwrap();
         proxy.on_commit(commit);
         let first = events(P0, 0..100);
@@ -59,13 +54,8 @@ async fn a_commit_whose_answer_is_lost_is_neither_doubled_nor_lost() {
 #[tokio::test]
 async fn a_delivery_that_is_given_up_half_way_leaves_the_sink_usable() {
     let database = Database::with_tables(Topic::Processed).await;
-    let proxy = Proxy::to(&database.host, database.port).await;
-    let settings = tidegate_config::Postgres {
-        port: proxy.port,
-        host: "127.0.0.1".to_owned(),
-        ..database.settings.clone()
-    };
-    let mut sink = sink(&settings, Topic::Processed);
+    let proxy = Proxy::to(&database.settings).await;
+    let mut sink = sink(&proxy.settings, Topic::Processed);
     sink.take_over(&[from(P0, 0)]).await.unwrap();
     proxy.on_commit(Commit::Hold);
     let first = events(P0, 0..100);
@@ -135,7 +125,7 @@ async fn positions_that_were_set_back_or_are_gone_are_read_again_and_rows_are_no
 #[tokio::test]
 async fn a_server_that_is_restarted_is_found_again() {
     let server = Server::start("", &[]);
-    let database = Database::on(&server.url()).await;
+    let mut database = Database::on(&server.url()).await;
     database.apply(Topic::Processed).await;
     let mut sink = database.sink(Topic::Processed);
     sink.take_over(&[from(P0, 0)]).await.unwrap();
@@ -147,5 +137,6 @@ async fn a_server_that_is_restarted_is_found_again() {
         assert!(!failure.cause.contains("right"), "{failure:?}");
     }
     assert_eq!(deliver(&mut sink, &next).await, []);
-    assert_eq!(database.reconnected().await.rows().await, lines(0, 0..20));
+    database.reconnect().await;
+    assert_eq!(database.rows().await, lines(0, 0..20));
 }

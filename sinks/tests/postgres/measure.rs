@@ -12,7 +12,7 @@ use crate::support::{Database, P0, all, events, from};
 const BATCH: i64 = 2_000;
 const BATCHES: i64 = 100;
 
-/// `cargo test --release -p tidegate-sinks --test postgres -- --ignored --nocapture`
+/// Run by `cargo test --release -p tidegate-sinks --test postgres -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures"]
 async fn rows_per_second() {

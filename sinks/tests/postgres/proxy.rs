@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use tidegate_config::Postgres;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -29,21 +30,27 @@ pub enum Commit {
 
 /// A proxy; one COMMIT at most meets with something.
 pub struct Proxy {
-    pub port: u16,
+    /// The server's, by way of the proxy.
+    pub settings: Postgres,
     next: Arc<AtomicU8>,
     /// The COMMIT has met with it.
     pub met: Arc<Notify>,
 }
 
 impl Proxy {
-    pub async fn to(host: &str, port: u16) -> Self {
+    pub async fn to(server: &Postgres) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
-            port: listener.local_addr().unwrap().port(),
+            settings: Postgres {
+                host: "127.0.0.1".to_owned(),
+                port: listener.local_addr().unwrap().port(),
+                ..server.clone()
+            },
             next: Arc::new(AtomicU8::new(Commit::Pass as u8)),
             met: Arc::new(Notify::new()),
         };
-        let (server, next, met) = (format!("{host}:{port}"), proxy.next.clone(), proxy.met.clone());
+        let (server, next, met) =
+            (format!("{}:{}", server.host, server.port), proxy.next.clone(), proxy.met.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();

@@ -103,7 +103,8 @@ async fn a_failure_says_what_to_do_and_never_the_password() {
     let unprivileged =
         Postgres { user: role.clone(), password: secret("hunter2"), ..database.settings.clone() };
     let away = Postgres { port: 1, password: secret("hunter2"), ..database.settings.clone() };
-    let url = format!("postgres://{role}:hunter2@{}:{}/nowhere", database.host, database.port);
+    let url =
+        format!("postgres://{role}:hunter2@{}:{}/nowhere", database.settings.host, database.settings.port);
     let elsewhere = Postgres { url: secret(&url), ..database.settings.clone() };
     for (settings, expected) in
         [(unprivileged, "grant"), (away, "refused"), (elsewhere, "the sink's database")]

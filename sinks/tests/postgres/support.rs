@@ -3,6 +3,7 @@
 use std::{
     env, process,
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
 use tidegate_config::{Postgres, Secret, SecretSource, SslMode};
@@ -20,9 +21,9 @@ pub const NAME: &str = "warehouse";
 /// A database, and a session of the administrator in it.
 pub struct Database {
     pub admin: Client,
-    pub host: String,
-    pub port: u16,
     pub settings: Postgres,
+    /// The server, and a database that was there before.
+    server: Config,
 }
 
 impl Database {
@@ -37,38 +38,29 @@ impl Database {
     pub async fn on(url: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("sink_{}_{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut config: Config = url.parse().unwrap();
-        let server = connect(&config).await;
-        server.batch_execute(&format!("create database {name}")).await.unwrap();
-        config.dbname(&name);
-        let Host::Tcp(host) = config.get_hosts()[0].clone() else { panic!("a host and port") };
-        let port = config.get_ports()[0];
+        let server: Config = url.parse().unwrap();
+        connect(&server).await.batch_execute(&format!("create database {name}")).await.unwrap();
+        let Host::Tcp(host) = server.get_hosts()[0].clone() else { panic!("a host and port") };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let password = config.get_password().map(|password| Secret::new(text(password)));
+        let password = server.get_password().map(|password| Secret::new(text(password)));
         let settings = Postgres {
             url: SecretSource::default(),
-            host: host.clone(),
-            port,
-            database: name,
-            user: config.get_user().unwrap().to_owned(),
+            host,
+            port: server.get_ports()[0],
+            database: name.clone(),
+            user: server.get_user().unwrap().to_owned(),
             password: SecretSource { value: password, file: None },
             sslmode: SslMode::Prefer,
             ca: None,
             table: "processed_events".to_owned(),
             columns: Vec::new(),
         };
-        Self { admin: connect(&config).await, host, port, settings }
+        Self { admin: connect(server.clone().dbname(&name)).await, settings, server }
     }
 
-    /// With a new session of the administrator, as after a restart of the server.
-    pub async fn reconnected(self) -> Self {
-        let Postgres { host, port, database, user, password, .. } = &self.settings;
-        let mut config = Config::new();
-        config.host(host).port(*port).dbname(database).user(user);
-        if let Some(password) = &password.value {
-            config.password(password.expose());
-        }
-        Self { admin: connect(&config).await, ..self }
+    /// Gives the administrator a new session, as after a restart of the server.
+    pub async fn reconnect(&mut self) {
+        self.admin = connect(self.server.clone().dbname(&self.settings.database)).await;
     }
 
     /// With the tables of a topic.
@@ -117,6 +109,26 @@ impl Database {
 
     pub fn sink(&self, topic: Topic) -> PostgresSink {
         sink(&self.settings, topic)
+    }
+}
+
+/// What is left of a test that passed is of no use to anybody.
+impl Drop for Database {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let (config, sql) =
+            (self.server.clone(), format!("drop database if exists {} with (force)", self.settings.database));
+        let work = async move { connect(&config).await.batch_execute(&sql).await };
+        let run = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map(|runtime| runtime.block_on(work))
+        };
+        // A server of the test's own may be gone already.
+        _ = thread::spawn(run).join();
     }
 }
 
