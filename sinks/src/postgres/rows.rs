@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use tidegate_core::{
-    NextOffset, PartitionId,
+    NextOffset, PartitionId, TimestampMs,
     event::{EventParser, FieldPath, FieldPaths, Raw},
     record::Topic,
 };
@@ -134,7 +134,7 @@ fn event<'a>(
 ) -> Result<(), String> {
     let value = record.value.ok_or("it has no value")?;
     let event = parser.parse_with(value, extra).map_err(|rejection| rejection.detail)?;
-    let time = event.timestamp.unwrap_or(record.timestamp.max(tidegate_core::TimestampMs(0)));
+    let time = event.timestamp.unwrap_or(record.timestamp.max(TimestampMs(0)));
     // The parser has read all of it, so it is UTF-8.
     let json = std::str::from_utf8(value).map_err(|error| error.to_string())?;
     let fixed = [
@@ -145,15 +145,11 @@ fn event<'a>(
         Value::Text(event.service),
         Value::text(event.user_id),
     ];
-    let (before_geo, rest) = columns.split_at_checked(fixed.len()).ok_or("no such table")?;
-    let (geo, rest) = rest.split_at_checked(GEO.len()).ok_or("no such table")?;
-    let (whole, additional) = rest.split_first().ok_or("no such table")?;
-    let (of_geo, of_additional) = extra.split_at_checked(GEO.len()).ok_or("no such table")?;
-    let raw = |column: &(String, ColumnType), raw: &Raw<'a>| Value::raw(*raw, column.1);
-    put(before_geo, fixed, out)?;
-    put(geo, geo.iter().zip(of_geo).map(|(column, value)| raw(column, value)), out)?;
-    put(std::slice::from_ref(whole), [Value::Json(Cow::Borrowed(json))], out)?;
-    put(additional, additional.iter().zip(of_additional).map(|(column, value)| raw(column, value)), out)
+    let whole = Value::Json(Cow::Borrowed(json));
+    let (geo, additional) = extra.split_at(GEO.len());
+    let geo = geo.iter().copied().map(Value::Raw);
+    let additional = additional.iter().copied().map(Value::Raw);
+    put(columns, fixed.into_iter().chain(geo).chain([whole]).chain(additional), out)
 }
 
 /// Appends values, each in the type of its column.

@@ -71,6 +71,8 @@ pub(super) enum Value<'a> {
     Bytes(&'a [u8]),
     /// JSON as it is.
     Json(Cow<'a, str>),
+    /// A value out of an event. Where JSON is not asked for, a string is its text, and anything else the text of its JSON.
+    Raw(Raw<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -79,23 +81,12 @@ impl<'a> Value<'a> {
         text.map_or(Self::Null, Self::Text)
     }
 
-    /// A value out of an event. Where JSON is not asked for, a string is its text, and anything else the text of its JSON.
-    pub(super) fn raw(raw: Raw<'a>, column: ColumnType) -> Self {
-        if !raw.is_present() {
-            return Self::Null;
-        }
-        match column {
-            ColumnType::Json | ColumnType::Jsonb => Self::Json(Cow::Borrowed(raw.json())),
-            _ => Self::Text(raw.string().unwrap_or(Cow::Borrowed(raw.json()))),
-        }
-    }
-
     /// Appends the value with its length.
     ///
     /// # Errors
     /// If it does not fit the type; in words. What was appended is of no use then.
     pub(super) fn encode(&self, column: ColumnType, out: &mut Vec<u8>) -> Result<(), String> {
-        if matches!(self, Self::Null) {
+        if self.is_null() {
             out.extend_from_slice(&(-1_i32).to_be_bytes());
             return Ok(());
         }
@@ -105,6 +96,14 @@ impl<'a> Value<'a> {
         let length = i32::try_from(out.len() - at - 4).map_err(|_| "too long".to_owned())?;
         out[at..at + 4].copy_from_slice(&length.to_be_bytes());
         Ok(())
+    }
+
+    fn is_null(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Raw(raw) => !raw.is_present(),
+            _ => false,
+        }
     }
 
     #[inline]
@@ -148,6 +147,7 @@ impl<'a> Value<'a> {
             Self::Int(int) => Cow::Owned(int.to_string()),
             Self::Time(TimestampMs(ms)) => Cow::Owned(ms.to_string()),
             Self::Text(text) | Self::Json(text) => Cow::Borrowed(text),
+            Self::Raw(raw) => raw.string().unwrap_or(Cow::Borrowed(raw.json())),
             Self::Bytes(bytes) => {
                 Cow::Borrowed(std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?)
             }
@@ -190,6 +190,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Json(json) => out.extend_from_slice(json.as_bytes()),
+            Self::Raw(raw) => out.extend_from_slice(raw.json().as_bytes()),
             Self::Int(int) | Self::Time(TimestampMs(int)) => {
                 out.extend_from_slice(int.to_string().as_bytes())
             }
