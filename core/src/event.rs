@@ -10,6 +10,7 @@ mod trie;
 use std::{borrow::Cow, net::IpAddr, ops::Range};
 
 pub use parse::EventParser;
+pub use text::Raw;
 pub(crate) use text::cut;
 
 use crate::TimestampMs;

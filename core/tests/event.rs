@@ -373,3 +373,17 @@ fn a_configured_key_with_special_characters_is_compared_by_its_meaning() {
     assert_eq!(parser.parse(r#"{"a\\n\"\u00e9":"t"}"#.as_bytes()).unwrap().event_type, "t");
     assert!(parser.parse(r#"{"a\n\"é":"t"}"#.as_bytes()).is_err());
 }
+
+#[test]
+fn values_at_extra_paths_come_in_the_order_of_the_paths_as_they_stand_in_an_event_of_any_size() {
+    let path = |dotted: &str| dotted.split('.').map(str::to_owned).collect();
+    let extra = ["geo.lat", "geo", "payload.n", "event_type", "payload.absent"].map(path);
+    let parser = EventParser::with_extra(&FieldPaths::default(), &extra);
+    let long = "x".repeat(MAX_EVENT_BYTES);
+    let value = with(&format!(r#""payload":{{"n":1.50,"long":"{long}"}},"geo":{{"lat": -1}}"#));
+    let mut values = Vec::new();
+    assert_eq!(parser.parse_with(value.as_bytes(), &mut values).unwrap().event_type, "click");
+    let texts: Vec<&str> = values.iter().map(|value| value.json()).collect();
+    assert_eq!(texts, ["-1", r#"{"lat": -1}"#, "1.50", r#""click""#, ""]);
+    assert_eq!((values[3].string().as_deref(), values[4].is_present()), (Some("click"), false));
+}

@@ -146,9 +146,9 @@ impl<D: Destination> CourierState<D> {
                     }
                 }
                 Outcome::Judged { refused, again, failure } => {
-                    let is_delivered = |record: &usize| {
-                        !again.contains(record) && !refused.iter().any(|(other, _)| other == record)
-                    };
+                    let undone: BTreeSet<usize> =
+                        refused.iter().map(|(record, _)| *record).chain(again.iter().copied()).collect();
+                    let is_delivered = |record: &usize| !undone.contains(record);
                     let delivered: Vec<usize> = records.iter().copied().filter(is_delivered).collect();
                     self.delivered(delivery, &delivered);
                     rejected |= !refused.is_empty();

@@ -1,7 +1,7 @@
 //! Requests to the servers that sinks deliver to: HTTP/1.1, kept alive, TLS, a limit on everything, and words for what went
 //! wrong that hold no secrets.
 
-use std::{error::Error, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, path::Path, time::Duration};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
@@ -16,13 +16,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     service::TowerToHyperService,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tidegate_core::delivery::Answer;
 use tidegate_host::wall_time;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tokio::time::timeout;
 
-use crate::{Failure, roots::roots};
+use crate::{
+    Failure,
+    tls::{self, Roots, Verify},
+};
 
 /// `user-agent` of every request.
 pub(crate) const USER_AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
@@ -62,14 +64,10 @@ impl HttpClient {
     /// # Errors
     /// In words, if there is nothing to check a certificate against.
     pub(crate) fn new(uri: &Uri, ca: Option<&Path>, timeout: Duration) -> Result<Self, String> {
-        // Without TLS no certificates are needed, and a bare container has none.
         let is_tls = uri.scheme_str() == Some("https");
-        let roots = if is_tls { roots(ca)? } else { RootCertStore::empty() };
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let roots = ca.map_or(Roots::System, Roots::File);
+        // Without TLS no certificates are needed, and a bare container has none.
+        let tls = tls::client(if is_tls { Verify::Host(roots) } else { Verify::Nothing })?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

@@ -13,11 +13,12 @@ mod destination;
 pub mod elasticsearch;
 mod http;
 mod iso;
+pub mod postgres;
 mod reader;
 mod rejected;
-mod roots;
 mod sink;
 mod start;
+mod tls;
 pub mod webhook;
 
 #[cfg(test)]

@@ -351,14 +351,8 @@ impl SinkState {
             }
             CourierEvent::Ticked => self.is_idle(number),
             CourierEvent::Replaced(partitions) => {
-                let partitions: BTreeSet<_> = partitions.into_iter().collect();
-                tracing::warn!(
-                    sink = self.name,
-                    ?partitions,
-                    "another process delivers for the same sink; waiting for the consumer group's word"
-                );
-                self.hold_no_more(&partitions);
-                self.forget(&partitions);
+                // As a member of the group it soon knows whose they are, and takes them over if they are its own.
+                self.rejoin_later(format!("another process delivers {partitions:?} for the same sink"));
             }
             CourierEvent::Failing(cause) => self.condition.courier_is(number, Some(cause)),
             CourierEvent::Works => self.condition.courier_is(number, None),

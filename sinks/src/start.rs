@@ -11,6 +11,7 @@ use tidegate_telemetry::Metrics;
 use crate::{
     Destination,
     elasticsearch::Elasticsearch,
+    postgres::PostgresSink,
     reader::Reading,
     sink::{Sink, SinkArgs, SinkMsg},
     webhook::{Alertmanager, Webhook},
@@ -49,7 +50,10 @@ pub async fn start(parts: SinkParts, supervisor: ActorCell) -> Result<ActorCell,
     let SinkParts { settings, topic_name, paths, .. } = parts.clone();
     let topic = settings.topic;
     match &settings.destination {
-        Kind::Postgres(_) => Err(SpawnErr::StartupFailed("not there yet".into())),
+        Kind::Postgres(postgres) => {
+            let destination = PostgresSink::new(postgres, &settings.name, topic, &topic_name, &paths);
+            start_with(parts, vec![destination], supervisor).await
+        }
         Kind::Elasticsearch(elasticsearch) => {
             let destination = Elasticsearch::new(elasticsearch, &settings.name, topic, &topic_name, &paths);
             start_with(parts, vec![destination], supervisor).await

@@ -24,6 +24,8 @@ pub struct EventParser {
     ip: Field,
     user_agent: Field,
     user_id: Field,
+    /// Slots of what else is asked for.
+    extra: Vec<usize>,
 }
 
 /// The places of one field in order of preference: slot, and dotted path for messages.
@@ -51,9 +53,15 @@ impl EventParser {
     /// Compiles the paths.
     #[must_use]
     pub fn new(paths: &FieldPaths) -> Self {
+        Self::with_extra(paths, &[])
+    }
+
+    /// As [`new`](Self::new), with more values that [`parse_with`](Self::parse_with) hands out.
+    #[must_use]
+    pub fn with_extra(paths: &FieldPaths, extra: &[FieldPath]) -> Self {
         let FieldPaths { event_type, timestamp, service, ip, user_agent } = paths;
         let user_id = [vec!["user_id".to_owned()]];
-        let all = [event_type, timestamp, service, ip, user_agent, &user_id[..]];
+        let all = [event_type, timestamp, service, ip, user_agent, &user_id[..], extra];
         let root = Node::root(all.into_iter().flatten().map(Vec::as_slice));
         Self {
             event_type: Field::new(&root, event_type),
@@ -62,6 +70,7 @@ impl EventParser {
             ip: Field::new(&root, ip),
             user_agent: Field::new(&root, user_agent),
             user_id: Field::new(&root, &user_id),
+            extra: extra.iter().filter_map(|path| root.slot_of(path)).collect(),
             root,
         }
     }
@@ -73,7 +82,22 @@ impl EventParser {
     /// [`Rejection`] if it is a dead letter. Checked in the order of size, UTF-8, JSON, object, event type, timestamp,
     /// service.
     pub fn parse<'a>(&self, value: &'a [u8]) -> Result<Event<'a>, Rejection> {
-        let text = check_text(value)?;
+        check_size(value)?;
+        self.read(value, |_| {})
+    }
+
+    /// As [`parse`](Self::parse), for an event of any size. Puts the values of the extra paths into `extra`, in their order.
+    ///
+    /// # Errors
+    /// [`Rejection`] if it is no event.
+    pub fn parse_with<'a>(&self, value: &'a [u8], extra: &mut Vec<Raw<'a>>) -> Result<Event<'a>, Rejection> {
+        extra.clear();
+        self.read(value, |values| extra.extend(self.extra.iter().map(|slot| values[*slot])))
+    }
+
+    #[inline]
+    fn read<'a>(&self, value: &'a [u8], take: impl FnOnce(&[Raw<'a>])) -> Result<Event<'a>, Rejection> {
+        let text = simdutf8::basic::from_utf8(value).map_err(|_| invalid_utf8(value))?;
         let mut inline = [Raw::default(); INLINE_SLOTS];
         let mut heap = Vec::new();
         let slots = self.root.slots().len();
@@ -86,6 +110,7 @@ impl EventParser {
         if !is_object {
             return Err(not_an_object(text));
         }
+        take(values);
         Ok(Event {
             event_type: self.event_type(values)?,
             timestamp: self.timestamp(values)?,
@@ -139,12 +164,12 @@ impl EventParser {
     }
 }
 
-fn check_text(value: &[u8]) -> Result<&str, Rejection> {
+fn check_size(value: &[u8]) -> Result<(), Rejection> {
     if value.len() > MAX_EVENT_BYTES {
         let detail = format!("{} bytes, at most {MAX_EVENT_BYTES} are taken", value.len());
         return Err(Rejection::new(Reason::TooLarge, detail));
     }
-    simdutf8::basic::from_utf8(value).map_err(|_| invalid_utf8(value))
+    Ok(())
 }
 
 /// The last byte but white space of valid JSON that is an object is its closing brace.

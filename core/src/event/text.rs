@@ -11,7 +11,7 @@ pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
 
 /// A value as it stands in an event.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Raw<'a> {
+pub struct Raw<'a> {
     /// With its quotes if it is a string; empty if it is absent.
     pub(super) text: &'a str,
     /// Whether it is a string with escapes.
@@ -19,14 +19,22 @@ pub(super) struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
+    /// The value as JSON; empty if it is absent.
+    #[must_use]
+    pub fn json(self) -> &'a str {
+        self.text
+    }
+
     /// Whether there is a value; `null` does not count as one.
-    pub(super) fn is_present(self) -> bool {
+    #[must_use]
+    pub fn is_present(self) -> bool {
         !self.text.is_empty() && self.text != "null"
     }
 
     /// The text of the value if it is a string. A lone surrogate escape, which JSON allows and Unicode does not,
     /// becomes U+FFFD.
-    pub(super) fn string(self) -> Option<Cow<'a, str>> {
+    #[must_use]
+    pub fn string(self) -> Option<Cow<'a, str>> {
         let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
         if self.has_escapes { unescaped(self.text) } else { Some(Cow::Borrowed(inner)) }
     }
