@@ -73,12 +73,11 @@ pub(crate) fn another(
 
 /// What each sink is made of.
 pub(crate) fn sink_parts(settings: &Settings, log: &Arc<dyn Log>, metrics: &Metrics) -> Vec<SinkParts> {
-    let topics = topic_names(settings);
     let parts = |(index, sink): (usize, &Sink)| SinkParts {
         id: SinkId(index),
         settings: sink.clone(),
         log: Arc::clone(log),
-        topic_name: topics[sink.topic as usize].clone(),
+        topic_name: topic_name(settings, sink.topic).to_owned(),
         group_id: settings.kafka.group_id.clone(),
         paths: settings.event.clone(),
         metrics: metrics.clone(),
@@ -117,6 +116,11 @@ pub(crate) fn topic_specs(settings: &Settings) -> Vec<TopicSpec> {
         compacted: topic.retention.is_none(),
     };
     topics(settings).into_iter().map(spec).collect()
+}
+
+/// The real name of a topic.
+pub(crate) fn topic_name(settings: &Settings, topic: tidegate_log::Topic) -> &str {
+    &topics(settings)[topic as usize].name
 }
 
 /// Names of the topics, in the order of [`tidegate_log::Topic`].

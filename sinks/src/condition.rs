@@ -1,9 +1,15 @@
 //! How a sink is: what keeps it from its work, shown and logged.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use tidegate_core::SinkId;
 use tidegate_telemetry::{Metrics, SinkMeter};
+
+/// While nothing works, a new cause is logged this often at most: texts of clients differ by counters in them.
+const LOG_EVERY: Duration = Duration::from_secs(30);
 
 /// What keeps a sink from its work.
 pub(crate) struct Condition {
@@ -16,12 +22,13 @@ pub(crate) struct Condition {
     couriers: BTreeMap<usize, String>,
     /// It has heard of its consumer group.
     has_begun: bool,
+    logged: Option<Instant>,
 }
 
 impl Condition {
     pub(crate) fn new(name: String, id: SinkId, metrics: Metrics) -> Self {
         let (log, couriers) = Default::default();
-        Self { name, id, metrics, log, couriers, has_begun: false }
+        Self { name, id, metrics, log, couriers, has_begun: false, logged: None }
     }
 
     pub(crate) fn meter(&self) -> &SinkMeter {
@@ -49,14 +56,21 @@ impl Condition {
         self.show();
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         match self.couriers.values().next().or(self.log.as_ref()) {
             Some(cause) => {
-                if self.meter().degraded(cause) {
+                let was_logged = self.logged.is_some_and(|at| at.elapsed() < LOG_EVERY);
+                if self.meter().degraded(cause) && !was_logged {
                     tracing::warn!(sink = self.name, cause, "the sink cannot deliver and tries again");
+                    self.logged = Some(Instant::now());
                 }
             }
-            None if self.has_begun => self.meter().works(),
+            None if self.has_begun => {
+                if self.logged.take().is_some() {
+                    tracing::info!(sink = self.name, "the sink works again");
+                }
+                self.meter().works();
+            }
             None => {}
         }
     }

@@ -474,10 +474,16 @@ impl SinkState {
     }
 
     fn report_lag(&self) {
-        let behind = |(partition, end): (&PartitionId, &NextOffset)| {
-            self.progress.position(*partition).map_or(0, |position| (end.0 - position.0).max(0))
+        let behind = |partition| {
+            let (end, position) = (self.ends.get(&partition)?, self.progress.position(partition)?);
+            Some((end.0 - position.0).max(0))
         };
-        self.condition.meter().lag.set(self.ends.iter().map(behind).sum::<i64>() as f64);
+        let lag = &self.condition.meter().lag;
+        // Unknown while a partition is not read yet: its destination may be away from the start.
+        match self.holdings.held().partitions().map(behind).sum::<Option<i64>>() {
+            Some(records) => lag.set(records as f64),
+            None => lag.clear(),
+        }
     }
 }
 

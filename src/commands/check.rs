@@ -9,9 +9,10 @@ use tidegate_log::{
     Drift, Log as _, LogError, Topic, TopicSpec,
     kafka::{KafkaConfig, KafkaLog, broker_facts, permissions, plan},
 };
+use tidegate_sinks::Level;
 use tidegate_state::{StateDir, StateError};
 
-use super::{check_refusals::refusals, config_args, config_args::ConfigArgs};
+use super::{check_refusals::refusals, config_args, config_args::ConfigArgs, sinks};
 use crate::{exit, wiring};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,6 +84,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         LogKind::Kafka => check_kafka(&settings, &mut report),
         LogKind::Embedded => check_embedded(&settings, &mut report),
     }
+    check_sinks(&settings, &mut report);
     check_geo(&settings.geo.database, &mut report);
     check_state(&settings.state_dir, &mut report);
     if let Err(error) = wiring::pipeline_settings(&settings) {
@@ -235,6 +237,32 @@ fn check_permissions(config: &KafkaConfig, topics: &[&str], report: &mut Report)
         "permissions",
         "those for kafka.transactional_id and kafka.group_id are not probed: that would fence a running daemon",
     );
+}
+
+/// A destination that is away keeps nobody from running: its sink waits for it.
+fn check_sinks(settings: &Settings, report: &mut Report) {
+    let all: Vec<_> = settings.sinks.iter().collect();
+    match sinks::ask(settings, &all, async |setup| setup.check().await) {
+        Err(error) => report.add(Verdict::Error(exit::FAILED), "sinks", error),
+        Ok(found) => {
+            for (name, notes) in found {
+                let subject = format!("sink {name}");
+                match notes {
+                    Err(error) => report.add(Verdict::Error(exit::UNAVAILABLE), subject, error),
+                    Ok(notes) => {
+                        for note in notes {
+                            let verdict = match note.level {
+                                Level::Ok | Level::Changed => Verdict::Ok,
+                                Level::Differs => Verdict::Warning,
+                                Level::Missing => Verdict::Error(exit::FAILED),
+                            };
+                            report.add(verdict, &subject, note.text);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn check_geo(path: &Path, report: &mut Report) {

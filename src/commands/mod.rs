@@ -9,6 +9,7 @@ mod explain_agent;
 mod generate;
 mod offsets;
 mod run;
+mod sinks;
 mod state;
 mod top;
 mod topics;
@@ -41,6 +42,8 @@ enum Command {
     Check(check::Args),
     /// Compare the topics with the configuration, or create what is missing.
     Topics(topics::Args),
+    /// Compare the destinations of the sinks with the configuration, or create what is missing there.
+    Sinks(sinks::Args),
     /// Write sample traffic into the input topic.
     Generate(generate::Args),
     /// Print the default configuration, its JSON Schema, or the resolved configuration.
@@ -69,6 +72,7 @@ impl Cli {
             Command::Validate(args) => validate::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Topics(args) => topics::run(&args),
+            Command::Sinks(args) => sinks::run(&args),
             Command::Generate(args) => generate::run(&args),
             Command::Config(args) => config::run(&args),
             Command::ExplainAgent(args) => explain_agent::run(&args),

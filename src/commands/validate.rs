@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value as Json, json};
 use tidegate_config::{LogKind, Objection, Problem, Problems, Settings};
 use tidegate_log::kafka;
+use tidegate_sinks::Setup;
 use tidegate_telemetry::Otlp;
 
 use super::config_args::{ConfigArgs, failed, print, report};
@@ -43,6 +44,12 @@ fn objections(settings: &Settings) -> Vec<Objection> {
             let key = name.map_or("kafka.properties".into(), |name| format!("kafka.properties.{name}"));
             objection(key, words)
         }));
+    }
+    for (index, sink) in settings.sinks.iter().enumerate() {
+        let topic_name = wiring::topic_name(settings, sink.topic);
+        let setup = Setup { sink, topic_name, paths: &settings.event };
+        let wrong = setup.objections().into_iter();
+        found.extend(wrong.map(|(key, words)| objection(format!("sinks[{index}].{key}"), words)));
     }
     let file = settings.filter.patterns_file.as_deref().filter(|_| settings.filter.enabled);
     match file.map(patterns::read) {

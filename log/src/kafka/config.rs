@@ -146,6 +146,12 @@ impl KafkaConfig {
     /// A client that reads a topic as a member of `group`. What the others read goes on while partitions change hands.
     pub(super) fn member(&self, topic: Topic, group: &str) -> ClientConfig {
         let mut config = self.reader(topic);
+        // The client's defaults, 45 s and 3 s, are what a group would wait for one that died, and to hear of a change.
+        for (name, value) in [("session.timeout.ms", "10000"), ("heartbeat.interval.ms", "1000")] {
+            if !self.properties.contains_key(name) {
+                config.set(name, value);
+            }
+        }
         config
             .set("group.id", group)
             .set("partition.assignment.strategy", "cooperative-sticky")

@@ -69,6 +69,20 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// In words, that it is as it should be now.
+    pub(crate) fn mended(&self) -> String {
+        match self {
+            Self::NoTable { table } => format!("table {table} created"),
+            Self::NoColumn { table, column } => format!("column {column} of {table} added"),
+            Self::OtherKey { table, usual, .. } => format!("primary key ({usual}) of {table} added"),
+            Self::OtherType { .. } | Self::NotAllowed { .. } | Self::Unusable(_) => {
+                format!("mended meanwhile: {self}")
+            }
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
