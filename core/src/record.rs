@@ -195,6 +195,14 @@ pub fn push_header(arena: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
 #[derive(Debug, Clone)]
 pub struct HeaderIter<'a>(&'a [u8]);
 
+impl<'a> HeaderIter<'a> {
+    /// What is still to come, encoded.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+}
+
 impl<'a> Iterator for HeaderIter<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 

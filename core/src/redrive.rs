@@ -3,7 +3,7 @@
 
 use crate::{
     PartitionId, TimestampMs,
-    dead_letter::{DETAIL, OFFSET, PARTITION, REASON, SHA256, SINK, SIZE, TIMESTAMP, TOPIC, last_header},
+    dead_letter::{DETAIL, OFFSET, PARTITION, REASON, SINK, SIZE, TIMESTAMP, TOPIC, last_header},
     record::{Headers, push_header},
 };
 
@@ -35,7 +35,8 @@ impl<'a> Letter<'a> {
     /// Reads the headers; `None` if it is not a dead letter of ours.
     #[must_use]
     pub fn read(headers: Headers<'a>) -> Option<Self> {
-        let text = |name| last_header(headers, name).and_then(|value| str::from_utf8(value).ok());
+        let (_, added) = split(headers)?;
+        let text = |name| last_header(added, name).and_then(|value| str::from_utf8(value).ok());
         Some(Self {
             reason: text(REASON)?,
             detail: text(DETAIL).unwrap_or_default(),
@@ -43,23 +44,32 @@ impl<'a> Letter<'a> {
             partition: PartitionId(text(PARTITION)?.parse().ok()?),
             offset: text(OFFSET)?.parse().ok()?,
             timestamp: TimestampMs(text(TIMESTAMP)?.parse().ok()?),
-            // What a pipeline made of a record that a sink had rejected before bears that sink's name, further up.
-            sink: text(SINK).filter(|_| text(REASON) == Some("sink_rejected")),
-            is_cut: last_header(headers, SIZE).is_some(),
+            sink: text(SINK),
+            is_cut: last_header(added, SIZE).is_some(),
         })
     }
+}
+
+/// The record's own headers, and those that were added when it became a dead letter. A record may have become one more than
+/// once: only what was added last is meant.
+fn split(headers: Headers<'_>) -> Option<(Headers<'_>, Headers<'_>)> {
+    let (mut rest, mut begin, mut sink_at) = (headers.into_iter(), None, None);
+    loop {
+        let at = headers.0.len() - rest.rest().len();
+        let Some((name, _)) = rest.next() else { break };
+        if name == REASON.as_bytes() {
+            begin = Some(sink_at.unwrap_or(at));
+        }
+        sink_at = (name == SINK.as_bytes()).then_some(at);
+    }
+    let (own, added) = headers.0.split_at(begin?);
+    Some((Headers(own), Headers(added)))
 }
 
 /// The record's own headers, as they were before it became a dead letter, and where that one is.
 #[must_use]
 pub fn headers_back(headers: Headers<'_>, letter_at: &str) -> Vec<u8> {
-    const ADDED: [&str; 9] = [REASON, DETAIL, TOPIC, PARTITION, OFFSET, TIMESTAMP, SINK, SIZE, SHA256];
-    let mut back = Vec::new();
-    for (name, value) in headers {
-        if !ADDED.iter().any(|added| added.as_bytes() == name) {
-            push_header(&mut back, name, value);
-        }
-    }
+    let mut back = split(headers).map_or(headers, |(own, _)| own).0.to_vec();
     push_header(&mut back, REDRIVEN.as_bytes(), Some(letter_at.as_bytes()));
     back
 }
@@ -173,10 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sink_rejected_and_the_pipeline_after_it_is_the_pipelines() {
-        let mut encoded = headers(&[], Some("warehouse"));
+    fn of_a_record_that_became_a_dead_letter_twice_the_last_time_is_meant() {
+        let mut encoded = headers(&[("trace", "1")], Some("warehouse"));
+        let first = encoded.len();
         encoded.extend(headers(&[], None));
         assert_eq!(Letter::read(Headers(&encoded)).unwrap().sink, None);
+        let back = headers_back(Headers(&encoded), "dead-letters-0-9");
+        assert_eq!(back[..first], encoded[..first], "it is the dead letter that it was");
+        assert_eq!(Letter::read(Headers(&back)).unwrap().sink, Some("warehouse"));
     }
 
     #[test]

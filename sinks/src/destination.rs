@@ -50,6 +50,12 @@ pub trait Destination: Send + 'static {
     /// Delivers these records of a batch, given by their indices, in ascending order.
     fn deliver(&mut self, batch: &Batch, records: &[usize]) -> impl Future<Output = Outcome> + Send;
 
+    /// Delivers records again that were refused before, whatever the positions are: each counts as delivered if it is there
+    /// already.
+    fn redeliver(&mut self, batch: &Batch, records: &[usize]) -> impl Future<Output = Outcome> + Send {
+        self.deliver(batch, records)
+    }
+
     /// All records before these positions are delivered or dealt with otherwise: keeps that, where the destination keeps
     /// positions and does not know it from what was delivered. Asked after a batch of which some were refused.
     fn keep(&mut self, _positions: &[(PartitionId, NextOffset)]) -> impl Future<Output = Outcome> + Send {

@@ -187,6 +187,31 @@ impl PostgresSink {
         Ok(Outcome::Replaced(lost))
     }
 
+    /// Rows without positions: those that are there already are left as they are.
+    async fn try_redeliver(&mut self, batch: &Batch, records: &[usize]) -> Result<Outcome, Trouble> {
+        let connected = self.connect().await?;
+        let Connected { session, writer } = &connected;
+        let Rows { chunks, count, refused, seen, .. } =
+            self.rows.rows(batch, records, &writer.columns, |_, _| true);
+        let mut outcome = Outcome::Delivered;
+        if count > 0 {
+            session.client.batch_execute("begin").await?;
+            match writer.write_new(session, &self.table, chunks).await {
+                Ok(_) => session.client.batch_execute("commit").await?,
+                Err(Trouble::Refused(why) | Trouble::Repeated(why)) => {
+                    session.rollback().await?;
+                    outcome = Outcome::Refused(why);
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        if outcome == Outcome::Delivered && !refused.is_empty() {
+            outcome = Outcome::Judged { refused, again: records[seen..].to_vec(), failure: None };
+        }
+        self.connected = Some(connected);
+        Ok(outcome)
+    }
+
     async fn try_keep(&mut self, wanted: &[(PartitionId, NextOffset)]) -> Result<Outcome, Trouble> {
         let partitions: Vec<PartitionId> =
             self.positions.ahead_of_known(wanted).iter().map(|(partition, _)| *partition).collect();
@@ -219,6 +244,10 @@ impl Destination for PostgresSink {
 
     async fn deliver(&mut self, batch: &Batch, records: &[usize]) -> Outcome {
         bounded(self.try_deliver(batch, records)).await.unwrap_or_else(Outcome::Failed)
+    }
+
+    async fn redeliver(&mut self, batch: &Batch, records: &[usize]) -> Outcome {
+        bounded(self.try_redeliver(batch, records)).await.unwrap_or_else(Outcome::Failed)
     }
 
     async fn keep(&mut self, positions: &[(PartitionId, NextOffset)]) -> Outcome {

@@ -4,6 +4,7 @@ mod check;
 mod check_refusals;
 mod config;
 mod config_args;
+mod dead_letters;
 mod demo;
 mod explain_agent;
 mod generate;
@@ -54,6 +55,8 @@ enum Command {
     Top(top::Args),
     /// Put lost input offsets back, or settle a transaction whose fate cannot be told; no daemon may be running.
     Offsets(offsets::Args),
+    /// Look at records that could not be processed or delivered, and send them again.
+    DeadLetters(dead_letters::Args),
     /// Look into the local state.
     State(state::Args),
     /// Print a completion script for a shell.
@@ -78,6 +81,7 @@ impl Cli {
             Command::ExplainAgent(args) => explain_agent::run(&args),
             Command::Top(args) => top::run(&args),
             Command::Offsets(args) => offsets::run(&args),
+            Command::DeadLetters(args) => dead_letters::run(&args),
             Command::State(args) => state::run(&args),
             Command::Completions { shell } => completions(shell),
         }

@@ -60,8 +60,10 @@ pub(crate) struct RootState {
     children: Vec<ChildState>,
     /// Told why, when a child failed that nothing works without.
     failed: Option<oneshot::Sender<String>>,
+    /// The end was asked for: who ends now does so in order.
+    is_stopping: bool,
     /// Told when the children have ended that were asked to.
-    stopping: Option<oneshot::Sender<()>>,
+    stopped: Option<oneshot::Sender<()>>,
 }
 
 struct ChildState {
@@ -91,7 +93,7 @@ impl Actor for Root {
             started_at: Instant::now(),
         };
         let children = children.into_iter().map(state).collect();
-        Ok(RootState { myself, children, failed: Some(failed), stopping: None })
+        Ok(RootState { myself, children, failed: Some(failed), is_stopping: false, stopped: None })
     }
 
     async fn handle(
@@ -101,7 +103,7 @@ impl Actor for Root {
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
         let index = match message {
-            RootMsg::Start(_) if state.stopping.is_some() => return Ok(()),
+            RootMsg::Start(_) if state.is_stopping => return Ok(()),
             RootMsg::Start(index) => index,
             RootMsg::StopChildren(stopped) => {
                 state.stop_children(stopped);
@@ -135,7 +137,8 @@ impl Actor for Root {
 
 impl RootState {
     fn stop_children(&mut self, stopped: oneshot::Sender<()>) {
-        self.stopping = Some(stopped);
+        self.is_stopping = true;
+        self.stopped = Some(stopped);
         for ChildState { child, actor, .. } in &self.children {
             if let (Some(stop), Some(actor)) = (child.stop, actor) {
                 stop(actor);
@@ -147,7 +150,7 @@ impl RootState {
     fn tell_if_stopped(&mut self) {
         let is_up = |state: &ChildState| state.child.stop.is_some() && state.actor.is_some();
         if !self.children.iter().any(is_up)
-            && let Some(stopped) = self.stopping.take()
+            && let Some(stopped) = self.stopped.take()
         {
             // Nobody waits any more: the process is ending anyway.
             let _ = stopped.send(());
@@ -155,10 +158,9 @@ impl RootState {
     }
 
     fn child_failed(&mut self, index: usize, cause: String) {
-        let is_stopping = self.stopping.is_some();
         let ChildState { child, actor, backoff, started_at } = &mut self.children[index];
         *actor = None;
-        if is_stopping && child.stop.is_some() {
+        if self.is_stopping {
             return self.tell_if_stopped();
         }
         let name = &child.name;
