@@ -34,6 +34,16 @@ fn a_demo_of_some_events_ends_by_itself_and_leaves_nothing_behind() {
     assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn a_demo_with_a_sink_posts_each_alert_to_its_receiver_before_it_ends() {
+    let ended = output(&mut tidegate(&["demo", "--sinks", "--events", "8000", "--rate", "0"]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines = |begin: &str| ended.stdout.lines().filter(|line| line.starts_with(begin)).count();
+    assert!(lines("alert ") > 0, "{}", ended.stdout);
+    assert_eq!(lines("posted alert "), lines("alert "), "{}", ended.stdout);
+    assert_eq!(ended.stderr, "");
+}
+
 /// A demo in the background.
 struct Demo {
     child: Child,

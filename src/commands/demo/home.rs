@@ -87,10 +87,10 @@ dir = {}
         self.path.join("tidegate.toml")
     }
 
-    /// The configuration in the directory.
-    pub(super) fn resolve(&self) -> Result<Resolved, Failure> {
+    /// The configuration in the directory, with `overrides`.
+    pub(super) fn resolve(&self, overrides: Vec<String>) -> Result<Resolved, Failure> {
         let no_variables = |_: &str| None;
-        Source::read(&self.config(), Vec::new())
+        Source::read(&self.config(), overrides)
             .and_then(|source| tidegate_config::resolve(&source, &no_variables))
             .map_err(|problems| Failure::new(exit::CONFIGURATION, problems))
     }

@@ -1,6 +1,7 @@
 //! `tidegate demo`: everything in one process, with generated traffic, on an embedded log.
 
 mod home;
+mod receiver;
 mod show;
 
 use std::{
@@ -27,6 +28,7 @@ use tokio::{
 
 use self::{
     home::Home,
+    receiver::{Receiver, SINK},
     show::{Screen, Summary, alert_line},
 };
 use super::fail;
@@ -59,6 +61,9 @@ pub(crate) struct Args {
     /// Keep everything in this directory, and go on with what is there; default: a temporary one.
     #[arg(long, value_name = "DIR")]
     dir: Option<std::path::PathBuf>,
+    /// Post the alerts to a receiver in the same process, as a webhook would be, and print what it gets.
+    #[arg(long)]
+    sinks: bool,
 }
 
 /// Runs until there were enough events, or until a signal.
@@ -71,9 +76,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         return fail(exit::FAILED, error);
     }
     let outcome = Home::open(args.dir.as_deref()).and_then(|home| {
-        let resolved = home.resolve()?;
-        let shown = resolved.to_toml();
-        block_on(demo(&home, &resolved.into_settings(), shown, plan, args.seed))
+        block_on(async {
+            let receiver = if args.sinks { Some(Receiver::start().await?) } else { None };
+            let resolved = home.resolve(receiver.iter().map(Receiver::configured).collect())?;
+            let shown = resolved.to_toml();
+            demo(&home, &resolved.into_settings(), shown, plan, args.seed, receiver).await
+        })
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,6 +95,7 @@ async fn demo(
     config: String,
     plan: Plan,
     seed: u64,
+    receiver: Option<Receiver>,
 ) -> Result<(), Failure> {
     let signals = Some(Signals::listen().map_err(Failure::failed)?);
     let state_dir = home.lock(settings)?;
@@ -109,10 +118,15 @@ async fn demo(
         store: store.clone(),
         input: settings.topics.raw.name.clone(),
         group: settings.kafka.group_id.clone(),
+        alerts: settings.topics.alerts.name.clone(),
+        sink_group: receiver.is_some().then(|| tidegate_sinks::group_of(&settings.kafka.group_id, SINK)),
     };
     let mut screen = Screen::new();
     for line in home.introduction(daemon.address, plan) {
         screen.line(&line).map_err(closed)?;
+    }
+    if let Some(receiver) = &receiver {
+        screen.line(&receiver.introduction()).map_err(closed)?;
     }
     let sink = Sink::live(store, settings.topics.raw.name.clone());
     let traffic = Traffic::start(Generator::new(sink, seed, plan).quiet());
@@ -125,7 +139,7 @@ async fn demo(
     }));
     let outcome = tokio::select! {
         outcome = &mut ended => joined(outcome),
-        watched = watch(&mut screen, &view, &traffic, alerts, enough) => match watched {
+        watched = watch(&mut screen, &view, &traffic, alerts, receiver, enough) => match watched {
             Ok(()) => joined(ended.await),
             Err(error) => Err(error),
         },
@@ -143,6 +157,7 @@ async fn watch(
     view: &View,
     traffic: &Traffic,
     mut alerts: broadcast::Receiver<Arc<CommittedAlert>>,
+    mut receiver: Option<Receiver>,
     enough: oneshot::Sender<()>,
 ) -> Result<(), Failure> {
     let mut ticks = interval(TICK);
@@ -157,6 +172,7 @@ async fn watch(
                 }
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
+            Some(line) = posted(&mut receiver) => screen.line(&line).map_err(closed)?,
             _ = ticks.tick() => {
                 if let Some(error) = traffic.failure() {
                     return Err(Failure::failed(error));
@@ -172,12 +188,20 @@ async fn watch(
                         last = now;
                     }
                 }
-                if traffic.is_over() && now.lag == 0 {
+                if traffic.is_over() && now.lag == 0 && view.is_posted() {
                     let _ = enough.send(());
                     return Ok(());
                 }
             }
         }
+    }
+}
+
+/// The next request that the receiver got; without a receiver there is none.
+async fn posted(receiver: &mut Option<Receiver>) -> Option<String> {
+    match receiver {
+        Some(receiver) => receiver.line().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -206,9 +230,17 @@ struct View {
     store: EmbeddedStore,
     input: String,
     group: String,
+    alerts: String,
+    /// The consumer group of the sink, if there is one.
+    sink_group: Option<String>,
 }
 
 impl View {
+    /// Whether the sink, if there is one, has delivered all alerts.
+    fn is_posted(&self) -> bool {
+        self.sink_group.as_ref().is_none_or(|group| self.store.lag(&self.alerts, group) == 0)
+    }
+
     fn summary(&self, started: Instant) -> Summary {
         let metrics = &self.metrics;
         let events: u64 =
