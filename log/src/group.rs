@@ -65,6 +65,11 @@ pub trait GroupReader: Send {
     /// [`LogError::Fenced`] if the group went on without this member; [`LogError::Unavailable`]: try again.
     fn commit(&mut self, positions: &[(PartitionId, NextOffset)]) -> Result<(), LogError>;
 
+    /// Where reading goes on in a partition of which all that was fetched is handed on; `None` if it is not known, or
+    /// something is fetched and not handed on. Unlike the offset behind the last record it is behind what nobody sees, such
+    /// as marks of transactions. It may be some seconds old.
+    fn reached(&self, partition: PartitionId) -> Option<NextOffset>;
+
     /// The last known end (high watermark) of a partition, from what was fetched.
     fn end_offset(&self, partition: PartitionId) -> Option<NextOffset>;
 

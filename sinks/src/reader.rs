@@ -1,6 +1,7 @@
 //! The thread that reads for a sink, as a member of its consumer group.
 
 use std::{
+    collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -70,14 +71,24 @@ pub(crate) enum ReaderEvent {
     Read(Arc<InFlight>),
     /// These positions are kept.
     Kept(Vec<(PartitionId, NextOffset)>),
-    /// Once a second: the ends of what is read, as far as they are known, and how the log is.
-    Report { ends: Vec<(PartitionId, NextOffset)>, health: Health },
+    /// Once a second, as far as it is known.
+    Report(Report),
     /// The log could not be asked; the reader tries again.
     Waiting(LogError),
     /// The reader has ended, because it was told to.
     Left,
     /// The reader has ended.
     Failed(String),
+}
+
+/// How the reading goes.
+pub(crate) struct Report {
+    /// Ends of the partitions that are read.
+    pub(crate) ends: BTreeMap<PartitionId, NextOffset>,
+    /// Where reading goes on in those of which all that was fetched was told before.
+    pub(crate) reached: BTreeMap<PartitionId, NextOffset>,
+    /// How the log is.
+    pub(crate) health: Health,
 }
 
 /// A batch that counts against the sink's budget of bytes until nobody needs it any more.
@@ -275,9 +286,14 @@ impl ReaderThread<'_> {
             return;
         }
         self.reported = Instant::now();
-        let end = |partition: &PartitionId| Some((*partition, self.reader.end_offset(*partition)?));
+        let reader = &self.reader;
+        let end = |partition: &PartitionId| Some((*partition, reader.end_offset(*partition)?));
+        let reached = |partition: &PartitionId| Some((*partition, reader.reached(*partition)?));
         let ends = self.partitions.iter().filter_map(end).collect();
-        (self.tell)(ReaderEvent::Report { ends, health: self.reader.health() });
+        // What is in the open batch is not told yet.
+        let all_told = self.intake.open.is_empty();
+        let reached = self.partitions.iter().filter(|_| all_told).filter_map(reached).collect();
+        (self.tell)(ReaderEvent::Report(Report { ends, reached, health: reader.health() }));
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     Assigned, Destination,
     condition::Condition,
     courier::{Courier, CourierArgs, CourierEvent, CourierMsg, Delivery},
-    reader::{InFlight, ReaderCommand, ReaderEvent, ReaderHandle, Reading},
+    reader::{InFlight, ReaderCommand, ReaderEvent, ReaderHandle, Reading, Report},
     rejected::Rejected,
 };
 
@@ -247,9 +247,9 @@ impl SinkState {
             }
             ReaderEvent::Read(source) => self.read(&source),
             ReaderEvent::Kept(positions) => self.progress.kept(&positions),
-            ReaderEvent::Report { ends, health } => {
-                self.ends.extend(ends);
-                self.report_lag();
+            ReaderEvent::Report(Report { ends, reached, health }) => {
+                self.ends = ends;
+                self.report_lag(&reached);
                 self.condition.log_is(match health {
                     Health::Down(cause) => Some(format!("the log does not answer: {cause}")),
                     Health::Connecting | Health::Up => None,
@@ -416,7 +416,6 @@ impl SinkState {
             self.progress.revoked(*partition);
             self.ends.remove(partition);
         }
-        self.report_lag();
     }
 
     /// Lets partitions go once nothing of them is on its way, or the other member has waited for long enough.
@@ -473,10 +472,12 @@ impl SinkState {
         self.myself.stop(None);
     }
 
-    fn report_lag(&self) {
+    fn report_lag(&self, reached: &BTreeMap<PartitionId, NextOffset>) {
         let behind = |partition| {
             let (end, position) = (self.ends.get(&partition)?, self.progress.position(partition)?);
-            Some((end.0 - position.0).max(0))
+            // Behind the last record may be more that nobody sees.
+            let passed = reached.get(&partition).filter(|_| self.progress.is_settled(partition));
+            Some((end.0 - position.max(passed.copied().unwrap_or_default()).0).max(0))
         };
         let lag = &self.condition.meter().lag;
         // Unknown while a partition is not read yet: its destination may be away from the start.

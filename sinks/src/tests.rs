@@ -406,7 +406,7 @@ async fn reading_waits_while_the_budget_is_used_up() {
                 assert!(bytes < budget_bytes + 10 * 1_200, "{bytes} bytes in flight");
             }
             // Once a second. What did not come until then waits for room.
-            ReaderEvent::Report { .. } => held.clear(),
+            ReaderEvent::Report(_) => held.clear(),
             _ => {}
         }
     }

@@ -89,6 +89,11 @@ impl GroupReader for EmbeddedGroupReader {
         self.store.commit(&writing, commit).map(drop).map_err(|uncommitted| uncommitted.error)
     }
 
+    fn reached(&self, _partition: PartitionId) -> Option<NextOffset> {
+        // There is nothing here that nobody sees.
+        None
+    }
+
     fn end_offset(&self, partition: PartitionId) -> Option<NextOffset> {
         self.reader.end_offset(partition)
     }

@@ -48,7 +48,7 @@ impl KafkaGroupReader {
         group: &str,
         clients: &Clients,
     ) -> Result<Self, LogError> {
-        let health = clients.add(true);
+        let health = clients.add_member();
         let name = config.topic(topic).to_owned();
         let client = config.member(topic, group);
         let consumer = BaseConsumer::from_config_and_context(&client, Context(Arc::clone(&health)))
@@ -240,6 +240,10 @@ impl GroupReader for KafkaGroupReader {
                 .map_err(refused)?;
         }
         self.queue()?.consumer().commit(&list, CommitMode::Sync).map_err(refused)
+    }
+
+    fn reached(&self, PartitionId(partition): PartitionId) -> Option<NextOffset> {
+        self.health.reached(partition).map(NextOffset)
     }
 
     fn end_offset(&self, partition: PartitionId) -> Option<NextOffset> {

@@ -47,6 +47,8 @@ pub(super) struct ClientHealth {
     /// Reports of records that were refused for good, since they were last taken.
     refused: Mutex<Vec<Undelivered>>,
     group: Mutex<Membership>,
+    /// Of a member of a group: where its reading goes on in partitions of which nothing waits to be handed on.
+    reached: Option<Mutex<BTreeMap<u32, i64>>>,
 }
 
 /// What the consumer group decided, and nobody has looked at.
@@ -75,7 +77,22 @@ impl ClientHealth {
             failed_deliveries: AtomicU64::new(0),
             refused: Mutex::default(),
             group: Mutex::default(),
+            reached: None,
         }
+    }
+
+    /// Where a member's reading goes on in a partition of which nothing waits.
+    pub(super) fn reached(&self, partition: u32) -> Option<i64> {
+        lock(self.reached.as_ref()?).get(&partition).copied()
+    }
+
+    fn note_reached(&self, json: &[u8]) {
+        let Some(reached) = &self.reached else { return };
+        // What cannot be read tells nothing.
+        let Ok(reading) = serde_json::from_slice::<ReadingStatistics<'_>>(json) else { return };
+        let partitions = reading.topics.into_values().flat_map(|topic| topic.partitions.into_values());
+        let done = partitions.filter(|of| of.partition >= 0 && of.fetchq_cnt == 0 && of.next_offset >= 0);
+        *lock(reached) = done.map(|of| (of.partition as u32, of.next_offset)).collect();
     }
 
     pub(super) fn health(&self) -> Health {
@@ -148,7 +165,16 @@ pub(super) struct Clients(Arc<Mutex<Vec<Weak<ClientHealth>>>>);
 
 impl Clients {
     pub(super) fn add(&self, always_connected: bool) -> Arc<ClientHealth> {
-        let health = Arc::new(ClientHealth::new(always_connected));
+        self.add_client(ClientHealth::new(always_connected))
+    }
+
+    /// A member of a group, which is asked how far it has read.
+    pub(super) fn add_member(&self) -> Arc<ClientHealth> {
+        self.add_client(ClientHealth { reached: Some(Mutex::default()), ..ClientHealth::new(true) })
+    }
+
+    fn add_client(&self, client: ClientHealth) -> Arc<ClientHealth> {
+        let health = Arc::new(client);
         let mut clients = lock(&self.0);
         clients.retain(|client| client.strong_count() > 0);
         clients.push(Arc::downgrade(&health));
@@ -189,6 +215,7 @@ impl ClientContext for Context {
     }
 
     fn stats_raw(&self, json: &[u8]) {
+        self.0.note_reached(json);
         match serde_json::from_slice(json) {
             Ok(statistics) => self.0.judge(&statistics),
             Err(error) => tracing::debug!(%error, "librdkafka's statistics cannot be read"),
@@ -273,6 +300,29 @@ struct Statistics<'a> {
     brokers: BTreeMap<Cow<'a, str>, Broker<'a>>,
 }
 
+/// What the statistics say of reading.
+#[derive(Deserialize)]
+struct ReadingStatistics<'a> {
+    #[serde(borrow)]
+    topics: BTreeMap<Cow<'a, str>, TopicStatistics<'a>>,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics<'a> {
+    #[serde(borrow)]
+    partitions: BTreeMap<Cow<'a, str>, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    /// -1 is what the client keeps for records without a partition yet.
+    partition: i64,
+    /// Records that were fetched and not handed on.
+    fetchq_cnt: i64,
+    /// The next offset to fetch; negative: it is not read.
+    next_offset: i64,
+}
+
 #[derive(Deserialize)]
 struct Broker<'a> {
     /// -1 is a bootstrap address of which it is not known yet which broker it is.
@@ -339,6 +389,22 @@ mod tests {
         assert!(matches!(verdict(&[(1, "UP", 1, 4_000_000)], true), Health::Down(_)));
         assert_eq!(verdict(&[(1, "UP", 1, 50_000)], true), Health::Up);
         assert_eq!(verdict(&[(1, "UP", 1, 4_000_000), (2, "UP", 1, 50_000)], true), Health::Up);
+    }
+
+    #[test]
+    fn a_member_tells_how_far_it_has_read_where_nothing_waits_to_be_handed_on() {
+        let clients = Clients::default();
+        let (member, reader) = (clients.add_member(), clients.add(true));
+        let json = br#"{"topics":{"t":{"topic":"t","partitions":{
+            "0":{"partition":0,"fetchq_cnt":0,"next_offset":17,"x":1},
+            "1":{"partition":1,"fetchq_cnt":3,"next_offset":20},
+            "2":{"partition":2,"fetchq_cnt":0,"next_offset":-1001},
+            "-1":{"partition":-1,"fetchq_cnt":0,"next_offset":5}}}}}"#;
+        for health in [&member, &reader] {
+            health.note_reached(json);
+        }
+        assert_eq!([0, 1, 2].map(|partition| member.reached(partition)), [Some(17), None, None]);
+        assert_eq!(reader.reached(0), None);
     }
 
     #[test]
