@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value as Json, json};
-use tidegate_config::{Source, default_toml, json_schema, reference_markdown, resolve};
+use tidegate_config::{Source, default_toml, json_schema, load, reference_markdown, resolve};
 
 fn resolved(text: &str) -> tidegate_config::Resolved {
     resolve(&Source::new("t.toml", text, Vec::new()), &|_| None).unwrap()
@@ -71,6 +71,25 @@ fn compare(schema: &Json, value: &Json, path: &str, keys: &mut usize) {
             assert_eq!(expected, value, "{path}");
         }
     }
+}
+
+#[test]
+fn every_example_of_a_sink_is_right() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/sinks");
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut examples = 0;
+    for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")) {
+        let source = Source::read(&path, Vec::new()).map_err(|problems| problems.to_string()).unwrap();
+        let variable = |name: &str| match name {
+            "KAFKA" => None,
+            "SLACK_WEBHOOK_URL" => Some("https://chat.example.com/hook".to_owned()),
+            _ => Some("secret".to_owned()),
+        };
+        let settings = load(&source, &variable).map_err(|problems| problems.to_string()).unwrap();
+        assert_eq!(settings.sinks.len(), 1, "{}", path.display());
+        examples += 1;
+    }
+    assert!(examples >= 5, "{examples} examples");
 }
 
 #[test]
