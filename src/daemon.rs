@@ -23,7 +23,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{commands::Only, exit, http, http::HttpState, signals::Signals, wiring};
+use crate::{exit, http, http::HttpState, signals::Signals, wiring};
 
 /// How long leftover threads of the runtime may take at the end; the system ends them anyway.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(500);
@@ -94,6 +94,15 @@ pub(crate) fn block_on<T>(main: impl Future<Output = Result<T, Failure>>) -> Res
     let result = runtime.block_on(main);
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
     result
+}
+
+/// A part that can run alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Only {
+    /// The pipeline, without the sinks.
+    Pipeline,
+    /// The sinks, without the pipeline.
+    Sinks,
 }
 
 /// In what a daemon may differ from another with the same settings.

@@ -16,18 +16,7 @@ use tidegate_core::{
 use tidegate_telemetry::Metrics;
 use tokio::{sync::watch, time::sleep};
 
-use crate::{Assigned, Destination, Failure, Outcome, reader::InFlight, rejected::Rejected, sink::SinkMsg};
-
-/// Records to deliver, in order.
-pub(crate) struct Delivery {
-    pub(crate) source: Arc<InFlight>,
-    /// Indices of the records; those that are not to be delivered are left out.
-    pub(crate) records: Vec<usize>,
-    /// From where to where it leads in each partition.
-    pub(crate) spans: Vec<(PartitionId, NextOffset, NextOffset)>,
-    /// Number of the last assignment when the records came.
-    pub(crate) assignment: u64,
-}
+use crate::{Assigned, Destination, Failure, Outcome, delivery::Delivery, rejected::Rejected};
 
 /// To a courier.
 pub(crate) enum CourierMsg {
@@ -66,10 +55,9 @@ impl<D> Default for Courier<D> {
 
 /// What a courier works with.
 pub(crate) struct CourierArgs<D> {
-    /// Its number among the sink's couriers.
-    pub(crate) number: usize,
     pub(crate) destination: D,
-    pub(crate) sink: ActorRef<SinkMsg>,
+    /// Tells its sink.
+    pub(crate) tell: Box<dyn Fn(CourierEvent) + Send + Sync>,
     pub(crate) held: watch::Receiver<Held>,
     pub(crate) rejected: Rejected,
     pub(crate) give_up_after: Option<Duration>,
@@ -342,8 +330,7 @@ impl<D: Destination> CourierState<D> {
     }
 
     fn tell(&self, event: CourierEvent) {
-        // If the sink is gone, this actor ends with it.
-        let _ = self.args.sink.cast(SinkMsg::Courier { number: self.args.number, event });
+        (self.args.tell)(event);
     }
 }
 

@@ -9,6 +9,7 @@ mod batch;
 mod condition;
 mod courier;
 mod dead_letter;
+mod delivery;
 mod destination;
 pub mod elasticsearch;
 mod http;

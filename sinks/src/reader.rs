@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ractor::ActorRef;
 use tidegate_config::Start;
 use tidegate_core::{
     NextOffset, PartitionId,
@@ -22,7 +21,7 @@ use tidegate_core::{
 use tidegate_host::panic_text;
 use tidegate_log::{GroupEvent, GroupReader, Health, Log, LogError, RecordRef, RecordSink, Topic};
 
-use crate::{Assigned, Batch, sink::SinkMsg};
+use crate::{Assigned, Batch};
 
 /// Records asked for in one poll at most; the budget is looked at between polls.
 const POLL_RECORDS: usize = 2000;
@@ -116,22 +115,17 @@ impl Drop for InFlight {
 pub(crate) struct ReaderHandle(mpsc::Sender<ReaderCommand>);
 
 impl ReaderHandle {
-    /// Joins the group. Events bear `number`, so that those of a reader that was given up can be told from its successor's.
+    /// Joins the group; `tell` is called with what happens, in order.
     ///
     /// # Errors
     /// [`io::Error`] if the system has no thread to give.
     pub(crate) fn spawn(
         log: Arc<dyn Log>,
         reading: Reading,
-        number: u64,
-        sink: ActorRef<SinkMsg>,
+        tell: impl Fn(ReaderEvent) + Send + 'static,
     ) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
         thread::Builder::new().name("tidegate-sink".into()).spawn(move || {
-            let tell = |event| {
-                // If the sink is gone, so is the handle, and the thread ends.
-                let _ = sink.cast(SinkMsg::Reader { number, event });
-            };
             let run = catch_unwind(AssertUnwindSafe(|| run(&*log, &reading, &inbox, &tell)));
             match run {
                 Ok(Ok(())) => {}

@@ -19,9 +19,10 @@ use tidegate_telemetry::Metrics;
 use tokio::sync::watch;
 
 use crate::{
-    Assigned, Destination,
+    Assigned, Destination, SinkRecord,
     condition::Condition,
-    courier::{Courier, CourierArgs, CourierEvent, CourierMsg, Delivery},
+    courier::{Courier, CourierArgs, CourierEvent, CourierMsg},
+    delivery::{Delivery, Lane},
     reader::{InFlight, ReaderCommand, ReaderEvent, ReaderHandle, Reading, Report},
     rejected::Rejected,
 };
@@ -86,7 +87,7 @@ pub(crate) struct SinkState {
     log: Arc<dyn Log>,
     reading: Reading,
     keeps_positions: bool,
-    lane: Option<fn(&crate::SinkRecord<'_>) -> u64>,
+    lane: Option<Lane>,
     /// `None` until it is joined anew.
     reader: Option<ReaderHandle>,
     /// Number of the present reader.
@@ -137,10 +138,13 @@ impl<D: Destination> Actor for Sink<D> {
         let rejected = Rejected::spawn(Arc::clone(&log), reading.topic, name.clone())?;
         let mut couriers = Vec::new();
         for (number, destination) in destinations.into_iter().enumerate() {
+            let sink = myself.clone();
             let args = CourierArgs {
-                number,
                 destination,
-                sink: myself.clone(),
+                tell: Box::new(move |event| {
+                    // If the sink is gone, the courier ends with it.
+                    let _ = sink.cast(SinkMsg::Courier { number, event });
+                }),
                 held: held.subscribe(),
                 rejected: rejected.clone(),
                 give_up_after,
@@ -225,9 +229,12 @@ impl SinkState {
 
     fn join(&mut self) -> std::io::Result<()> {
         self.reader_number += 1;
-        let (log, reading) = (Arc::clone(&self.log), self.reading.clone());
-        let reader = ReaderHandle::spawn(log, reading, self.reader_number, self.myself.clone())?;
-        self.reader = Some(reader);
+        let (number, sink) = (self.reader_number, self.myself.clone());
+        let tell = move |event| {
+            // If the sink is gone, so is the handle, and the thread ends.
+            let _ = sink.cast(SinkMsg::Reader { number, event });
+        };
+        self.reader = Some(ReaderHandle::spawn(Arc::clone(&self.log), self.reading.clone(), tell)?);
         Ok(())
     }
 
@@ -297,41 +304,15 @@ impl SinkState {
     }
 
     fn read(&mut self, source: &Arc<InFlight>) {
-        let is_wanted = |record: &crate::SinkRecord<'_>| {
+        let is_wanted = |record: &SinkRecord<'_>| {
             self.reading.topic != Topic::DeadLetters || !is_rejected_by(&self.name, record.headers)
         };
-        let batch = &source.batch;
-        let deliveries: Vec<(u64, Delivery)> = match self.lane {
-            Some(lane) => batch
-                .iter()
-                .enumerate()
-                .map(|(index, record)| {
-                    let spans = vec![(record.partition, NextOffset(record.offset), record.next())];
-                    let records = Some(index).filter(|_| is_wanted(&record)).into_iter().collect();
-                    (lane(&record), self.delivery(source, records, spans))
-                })
-                .collect(),
-            None => {
-                let wanted = batch.iter().enumerate().filter(|(_, record)| is_wanted(record));
-                let records = wanted.map(|(index, _)| index).collect();
-                vec![(0, self.delivery(source, records, spans(batch)))]
-            }
-        };
-        for (lane, delivery) in deliveries {
+        for (lane, delivery) in Delivery::of(source, self.lane, self.holdings.last(), is_wanted) {
             for (partition, first, next) in &delivery.spans {
                 self.progress.sent(*partition, *first, *next);
             }
             self.lanes.push(lane, delivery);
         }
-    }
-
-    fn delivery(
-        &self,
-        source: &Arc<InFlight>,
-        records: Vec<usize>,
-        spans: Vec<(PartitionId, NextOffset, NextOffset)>,
-    ) -> Delivery {
-        Delivery { source: Arc::clone(source), records, spans, assignment: self.holdings.last() }
     }
 
     fn courier(&mut self, number: usize, event: CourierEvent) {
@@ -486,14 +467,4 @@ impl SinkState {
             None => lag.clear(),
         }
     }
-}
-
-/// From where to where a batch leads in each partition.
-fn spans(batch: &crate::Batch) -> Vec<(PartitionId, NextOffset, NextOffset)> {
-    let mut spans: BTreeMap<PartitionId, (NextOffset, NextOffset)> = BTreeMap::new();
-    for record in batch.iter() {
-        let (first, next) = (NextOffset(record.offset), record.next());
-        spans.entry(record.partition).and_modify(|span| span.1 = next).or_insert((first, next));
-    }
-    spans.into_iter().map(|(partition, (first, next))| (partition, first, next)).collect()
 }

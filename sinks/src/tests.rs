@@ -30,7 +30,6 @@ use tokio::{
 use crate::{
     Batch, Destination, Failure, Outcome, SinkParts, SinkRecord,
     reader::{ReaderCommand, ReaderEvent, ReaderHandle, Reading},
-    sink::SinkMsg,
     start::start_with,
 };
 
@@ -119,35 +118,6 @@ impl Actor for Parent {
         _event: SupervisionEvent,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
-
-/// In the place of a sink: hands on what its reader tells.
-struct Probe;
-
-impl Actor for Probe {
-    type Msg = SinkMsg;
-    type State = mpsc::UnboundedSender<ReaderEvent>;
-    type Arguments = mpsc::UnboundedSender<ReaderEvent>;
-
-    async fn pre_start(
-        &self,
-        _myself: ActorRef<SinkMsg>,
-        told: mpsc::UnboundedSender<ReaderEvent>,
-    ) -> Result<mpsc::UnboundedSender<ReaderEvent>, ActorProcessingErr> {
-        Ok(told)
-    }
-
-    async fn handle(
-        &self,
-        _myself: ActorRef<SinkMsg>,
-        message: SinkMsg,
-        told: &mut mpsc::UnboundedSender<ReaderEvent>,
-    ) -> Result<(), ActorProcessingErr> {
-        if let SinkMsg::Reader { event, .. } = message {
-            told.send(event)?;
-        }
         Ok(())
     }
 }
@@ -386,12 +356,12 @@ async fn reading_waits_while_the_budget_is_used_up() {
     let padded = |(partition, value)| (partition, format!("{value}{}", "x".repeat(1000)));
     bench.append(Topic::Processed, values(0..200).into_iter().map(padded));
     let (told, mut events) = mpsc::unbounded_channel();
-    let (probe, _) = Actor::spawn(None, Probe, told).await.unwrap();
     let limits = BatchLimits { records: 10, bytes: 1 << 20, linger: Duration::ZERO };
     let (topic, group, start) = (Topic::Processed, "probe".into(), Start::Earliest);
     let budget_bytes = 50_000;
     let reading = Reading { topic, group, start, limits, in_flight_bytes: budget_bytes };
-    let reader = ReaderHandle::spawn(Arc::clone(&bench.log), reading, 1, probe).unwrap();
+    let tell = move |event| told.send(event).map_err(drop).unwrap_or_default();
+    let reader = ReaderHandle::spawn(Arc::clone(&bench.log), reading, tell).unwrap();
     let (mut held, mut records) = (Vec::new(), 0);
     while records < 200 {
         match timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {

@@ -21,8 +21,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use run::Only;
-
 /// Kafka + Flink pipelines in one small daemon: filter, enrich, count in event time, alert, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, arg_required_else_help = true)]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::config_args::{ConfigArgs, report};
-use crate::daemon;
+use crate::daemon::{self, Only};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -22,15 +22,6 @@ pub(crate) struct Args {
     /// process.
     #[arg(long, value_enum, conflicts_with = "until_end")]
     only: Option<Only>,
-}
-
-/// A part that can run alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Only {
-    /// The pipeline, without the sinks.
-    Pipeline,
-    /// The sinks, without the pipeline.
-    Sinks,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
