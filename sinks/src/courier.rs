@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     hash::{BuildHasher, Hasher, RandomState},
     marker::PhantomData,
-    sync::Arc,
     time::{Duration, Instant},
 };
 

@@ -1,7 +1,7 @@
 //! PostgreSQL: rows and positions in one transaction, so that each record is a row once.
 //!
 //! A delivery is one transaction: lock the positions of its partitions and compare them with what is believed
-//! ([`positions`]), move them, binary COPY of the rows, COMMIT. After any error but a refusal the connection is dropped, and
+//! (`positions.rs`), move them, binary COPY of the rows, COMMIT. After any error but a refusal the connection is dropped, and
 //! the next delivery finds out by the positions whether the last one was committed.
 //!
 //! A row whose key is there already, as after a redrive of dead letters or the loss of the table of positions, changes

@@ -450,7 +450,8 @@ impl SinkState {
     fn end(&mut self) {
         self.reader = None;
         self.condition.meter().stopped(None);
-        self.myself.stop(None);
+        // An error means that it is ending already.
+        let _ = self.myself.drain();
     }
 
     fn report_lag(&self, reached: &BTreeMap<PartitionId, NextOffset>) {

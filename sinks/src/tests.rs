@@ -47,10 +47,12 @@ enum Verdict {
     Fail,
 }
 
+type Judge = dyn FnMut(&str) -> Verdict + Send;
+
 /// A destination: what it says to each value, and what it took.
 #[derive(Clone)]
 struct Fake<const ONE_BY_ONE: bool> {
-    judge: Arc<Mutex<dyn FnMut(&str) -> Verdict + Send>>,
+    judge: Arc<Mutex<Judge>>,
     taken: Arc<Mutex<Vec<(u32, String)>>>,
 }
 
@@ -355,12 +357,12 @@ async fn reading_waits_while_the_budget_is_used_up() {
     let bench = Bench::new().await;
     let padded = |(partition, value)| (partition, format!("{value}{}", "x".repeat(1000)));
     bench.append(Topic::Processed, values(0..200).into_iter().map(padded));
-    let (told, mut events) = mpsc::unbounded_channel();
+    let (told, mut events) = mpsc::channel(1_000);
     let limits = BatchLimits { records: 10, bytes: 1 << 20, linger: Duration::ZERO };
     let (topic, group, start) = (Topic::Processed, "probe".into(), Start::Earliest);
     let budget_bytes = 50_000;
     let reading = Reading { topic, group, start, limits, in_flight_bytes: budget_bytes };
-    let tell = move |event| told.send(event).map_err(drop).unwrap_or_default();
+    let tell = move |event| told.blocking_send(event).unwrap_or_default();
     let reader = ReaderHandle::spawn(Arc::clone(&bench.log), reading, tell).unwrap();
     let (mut held, mut records) = (Vec::new(), 0);
     while records < 200 {

@@ -257,7 +257,7 @@ mod tests {
                 Ok(cell)
             })
         };
-        let stop: fn(&ActorCell) = |child| child.stop(None);
+        let stop: fn(&ActorCell) = |child| child.drain().unwrap_or_default();
         let child =
             Child { name: name.into(), start: Box::new(start), on_failure, stop: Some(stop), given_up: None };
         (child, watched)

@@ -235,7 +235,8 @@ fn sinks(meter: &Meter, labels: &Labels) -> Family<SinkMeter> {
     let family = Family::<SinkMeter>::new(by("sink", labels.sinks.iter().cloned()));
     observe(meter, names::SINK_UP, &family, SinkMeter::up);
     observe(meter, names::SINK_LAG, &family, |sink| sink.lag.get());
-    let counts: [(Spec, fn(&SinkMeter) -> u64); 3] = [
+    type Count = fn(&SinkMeter) -> u64;
+    let counts: [(Spec, Count); 3] = [
         (names::SINK_DELIVERED, |sink| sink.delivered.get()),
         (names::SINK_REJECTED, |sink| sink.rejected.get()),
         (names::SINK_RETRIES, |sink| sink.retries.get()),
