@@ -15,7 +15,7 @@ use tidegate_core::{
 use tidegate_telemetry::Metrics;
 use tokio::{sync::watch, time::sleep};
 
-use crate::{Assigned, Destination, Failure, Outcome, delivery::Delivery, rejected::Rejected};
+use crate::{Assigned, Destination, Failure, Outcome, delivery::Delivery, iso, rejected::Rejected};
 
 /// To a courier.
 pub(crate) enum CourierMsg {
@@ -300,7 +300,7 @@ impl<D: Destination> CourierState<D> {
         self.works();
         self.meter().delivered.add(records.len() as u64);
         let Some(histogram) = self.args.metrics.sink_delivery(self.args.id) else { return };
-        let now_ms = wall_ms();
+        let now_ms = iso::now().0;
         for record in records {
             let since_ms = now_ms - delivery.source.batch.record(*record).timestamp.0;
             histogram.record(Duration::from_millis(since_ms.max(0).cast_unsigned()));
@@ -331,9 +331,4 @@ impl<D: Destination> CourierState<D> {
     fn tell(&self, event: CourierEvent) {
         (self.args.tell)(event);
     }
-}
-
-fn wall_ms() -> i64 {
-    let since = tidegate_host::wall_time().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
