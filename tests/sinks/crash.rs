@@ -85,8 +85,8 @@ fn kills_of_the_daemon_at_random_moments_leave_no_trace_at_any_destination() {
         }
         some_time(&mut random, 800);
         daemon.kill();
-        let rows = database.rows("select count(*) as rows from processed_events")[0]["rows"].as_u64().unwrap();
-        cut_short += usize::from(rows > 0 && rows < site.dump(&site.topics.processed).len() as u64);
+        let rows = setup::rows(&database);
+        cut_short += usize::from(rows > 0 && rows < site.dump(&site.topics.processed).len());
     }
     assert!(cut_short >= kills / 4, "only {cut_short} of {kills} kills left anything undelivered");
     site.write_sentinels(start + 60 * 60_000);
@@ -108,15 +108,12 @@ fn kills_of_the_servers_and_resets_of_connections_leave_no_trace_either() {
     let receiver = Receiver::start(|_, _| Answer::status(200));
     create_tables(&database);
     let cuts = [&database.url, &opensearch.url, &receiver.url].map(|url| Cut::before(port_of(url)));
-    let through = |url: &str, cut: &Cut| {
-        url.replace(&format!(":{}", port_of(url)), &format!(":{}", cut.address.port()))
-    };
     let site = setup::site("sinks-servers", 4);
     let site = all_sinks(
         site,
-        &through(&database.url, &cuts[0]),
-        &through(&opensearch.url, &cuts[1]),
-        &through(&receiver.url, &cuts[2]),
+        &cuts[0].on_the_way_to(&database.url),
+        &cuts[1].on_the_way_to(&opensearch.url),
+        &cuts[2].on_the_way_to(&receiver.url),
     );
     let site = site.create();
     create_index(&opensearch, &site);

@@ -75,6 +75,11 @@ pub(super) fn create_tables(database: &Database) {
     );
 }
 
+/// How many processed events are in PostgreSQL.
+pub(super) fn rows(database: &Database) -> usize {
+    database.rows("select count(*) from processed_events")[0]["count"].as_u64().unwrap() as usize
+}
+
 /// Creates a site's index, in which `payload` is an object and `payload.n` a number, whichever event comes first.
 pub(super) fn create_index(server: &OpenSearch, site: &Site) {
     let mappings = json!({"properties": {"payload": {"properties": {"n": {"type": "long"}}}}});
