@@ -65,7 +65,8 @@ pub trait GroupReader: Send {
     /// [`LogError::Fenced`] if the group went on without this member; [`LogError::Unavailable`]: try again.
     fn commit(&mut self, positions: &[(PartitionId, NextOffset)]) -> Result<(), LogError>;
 
-    /// The last known end (high watermark) of a partition, from what was fetched.
+    /// The last known end (high watermark) of a partition, from what was fetched; if all records before it were handed
+    /// over, what is behind the last of them: the marks of transactions are nothing that anybody waits for.
     fn end_offset(&self, partition: PartitionId) -> Option<NextOffset>;
 
     /// How the connection is.

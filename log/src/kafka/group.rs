@@ -4,7 +4,11 @@
 //! whoever reads: with positions for what is assigned, and once what was revoked is dealt with. The protocol is the
 //! cooperative one, so that partitions which stay are read on meanwhile.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -39,6 +43,10 @@ pub(super) struct KafkaGroupReader {
     waiting: BTreeSet<u32>,
     /// Given up with the next release.
     leaving: BTreeSet<u32>,
+    /// Behind the last record that was handed over, or where reading began.
+    handed: BTreeMap<u32, i64>,
+    /// No record before this is still to be handed over.
+    reached: BTreeMap<u32, i64>,
 }
 
 impl KafkaGroupReader {
@@ -56,7 +64,8 @@ impl KafkaGroupReader {
         consumer.subscribe(&[&name]).map_err(|error| classify(READING, &error))?;
         let queue = Some(FetchQueue::new(consumer, &name, std::iter::empty())?);
         let (reading, waiting, leaving) = Default::default();
-        Ok(Self { topic: name, health, queue, reading, waiting, leaving })
+        let (handed, reached) = Default::default();
+        Ok(Self { topic: name, health, queue, reading, waiting, leaving, handed, reached })
     }
 
     fn queue(&self) -> Result<&FetchQueue, LogError> {
@@ -159,12 +168,13 @@ impl GroupReader for KafkaGroupReader {
         }
         let (mut records, mut failed) = (0, None);
         if is_reading && let Some(queue) = &mut self.queue {
-            let reading = &self.reading;
+            let (reading, handed) = (&self.reading, &mut self.handed);
             queue.fetch(timeout, max_records, &mut |fetched| match fetched {
                 Fetched::Record { partition, offset, timestamp, key, value, headers } => {
                     // What was fetched before a partition was revoked is no business of ours.
                     if reading.contains(&partition) {
                         records += 1;
+                        handed.insert(partition, offset + 1);
                         let (partition, timestamp) = (PartitionId(partition), TimestampMs(timestamp));
                         let record = RecordRef { partition, offset, timestamp, key, value };
                         sink.record(record, &mut |arena| headers.write(arena));
@@ -177,6 +187,11 @@ impl GroupReader for KafkaGroupReader {
                     failed.get_or_insert((partition, offset, code, cause));
                 }
             });
+            if records == 0 && failed.is_none() {
+                // The queue is empty: what had been fetched is handed over.
+                let fetched = |partition: &u32| Some((*partition, self.health.fetched_to(*partition)?));
+                self.reached.extend(reading.iter().filter_map(fetched));
+            }
         }
         match failed {
             Some((partition, offset, code, cause)) => Err(self.error(partition, offset, code, cause)),
@@ -207,9 +222,12 @@ impl GroupReader for KafkaGroupReader {
             let sought = queue.consumer().seek_partitions(sought, SEEK_TIMEOUT).map_err(refused)?;
             sought.elements().iter().try_for_each(|element| element.error()).map_err(refused)?;
         }
-        for (PartitionId(partition), _) in positions {
+        for (PartitionId(partition), NextOffset(next)) in positions {
             self.waiting.remove(partition);
             self.reading.insert(*partition);
+            self.handed.insert(*partition, *next);
+            self.reached.remove(partition);
+            self.health.forget_fetched(*partition);
         }
         Ok(())
     }
@@ -243,7 +261,10 @@ impl GroupReader for KafkaGroupReader {
     }
 
     fn end_offset(&self, partition: PartitionId) -> Option<NextOffset> {
-        self.queue.as_ref()?.high_watermark(partition.0).map(NextOffset)
+        let end = self.queue.as_ref()?.high_watermark(partition.0)?;
+        let is_reached = self.reached.get(&partition.0).is_some_and(|reached| *reached >= end);
+        let handed = self.handed.get(&partition.0).copied().filter(|_| is_reached);
+        Some(NextOffset(handed.unwrap_or(end)))
     }
 
     fn health(&self) -> Health {

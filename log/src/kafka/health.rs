@@ -47,6 +47,8 @@ pub(super) struct ClientHealth {
     /// Reports of records that were refused for good, since they were last taken.
     refused: Mutex<Vec<Undelivered>>,
     group: Mutex<Membership>,
+    /// How far each partition was fetched, the marks of transactions included.
+    fetched: Mutex<BTreeMap<u32, i64>>,
 }
 
 /// What the consumer group decided, and nobody has looked at.
@@ -75,6 +77,7 @@ impl ClientHealth {
             failed_deliveries: AtomicU64::new(0),
             refused: Mutex::default(),
             group: Mutex::default(),
+            fetched: Mutex::default(),
         }
     }
 
@@ -106,6 +109,17 @@ impl ClientHealth {
         lock(&self.last_error).clone()
     }
 
+    /// How far a partition was fetched as of the last statistics, if they told: there is no record before that which is
+    /// not in the queue or handed over.
+    pub(super) fn fetched_to(&self, partition: u32) -> Option<i64> {
+        lock(&self.fetched).get(&partition).copied()
+    }
+
+    /// A partition is fetched from elsewhere.
+    pub(super) fn forget_fetched(&self, partition: u32) {
+        lock(&self.fetched).remove(&partition);
+    }
+
     /// What the consumer group decided next.
     pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
         lock(&self.group).rebalances.pop_front()
@@ -126,6 +140,7 @@ impl ClientHealth {
     }
 
     fn judge(&self, statistics: &Statistics<'_>) {
+        lock(&self.fetched).extend(statistics.fetched());
         let verdict = statistics.verdict(self.always_connected);
         match verdict {
             Health::Up => {
@@ -266,11 +281,26 @@ impl ProducerContext for Context {
     }
 }
 
-/// The part of librdkafka's statistics that tells how the brokers are.
+/// The part of librdkafka's statistics that tells how the brokers are, and how far is fetched.
 #[derive(Deserialize)]
 struct Statistics<'a> {
     #[serde(borrow)]
     brokers: BTreeMap<Cow<'a, str>, Broker<'a>>,
+    /// A client that reads has one.
+    #[serde(borrow, default)]
+    topics: BTreeMap<Cow<'a, str>, TopicStatistics>,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    #[serde(default)]
+    partitions: BTreeMap<i32, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    /// Negative before the first fetch.
+    next_offset: i64,
 }
 
 #[derive(Deserialize)]
@@ -292,6 +322,13 @@ impl Broker<'_> {
 }
 
 impl Statistics<'_> {
+    fn fetched(&self) -> impl Iterator<Item = (u32, i64)> {
+        let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
+        let known = partitions.filter(|(_, partition)| partition.next_offset >= 0);
+        // There is a partition -1, for what is of none.
+        known.filter_map(|(number, partition)| Some((u32::try_from(*number).ok()?, partition.next_offset)))
+    }
+
     fn verdict(&self, always_connected: bool) -> Health {
         let brokers = || self.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state != "INIT");
         if let Some(silent) = brokers().find(|broker| broker.is_silent())
@@ -339,6 +376,14 @@ mod tests {
         assert!(matches!(verdict(&[(1, "UP", 1, 4_000_000)], true), Health::Down(_)));
         assert_eq!(verdict(&[(1, "UP", 1, 50_000)], true), Health::Up);
         assert_eq!(verdict(&[(1, "UP", 1, 4_000_000), (2, "UP", 1, 50_000)], true), Health::Up);
+    }
+
+    #[test]
+    fn how_far_is_fetched_is_told_of_partitions_that_are_fetched() {
+        let json = r#"{"brokers":{},"topics":{"t":{"partitions":{"0":{"next_offset":7,"x":1},"1":{"next_offset":-1001},
+            "-1":{"next_offset":0}}}}}"#;
+        let statistics = serde_json::from_str::<Statistics<'_>>(json).unwrap();
+        assert_eq!(statistics.fetched().collect::<Vec<_>>(), [(0, 7)]);
     }
 
     #[test]
