@@ -84,7 +84,12 @@ fn time_from_the_topic_to_the_destination_at_low_load() {
     let names = ["warehouse", "search", "hook"];
     let sinks = [
         sink(names[0], "postgres", "processed", &format!("url = \"{}\"", database.url)),
-        sink(names[1], "elasticsearch", "processed", &format!("url = \"{}\", index = \"{index}\"", opensearch.url)),
+        sink(
+            names[1],
+            "elasticsearch",
+            "processed",
+            &format!("url = \"{}\", index = \"{index}\"", opensearch.url),
+        ),
         sink(names[2], "webhook", "processed", &format!("url = \"{}\"", receiver.url)),
     ];
     let site = with_sinks(site, &sinks).create();
@@ -103,7 +108,8 @@ fn time_from_the_topic_to_the_destination_at_low_load() {
     for name in names {
         await_delivered(&site, name, &site.topics.processed);
         let count = metrics.sum("tidegate_sink_delivery_seconds_count", &[("sink", name)]);
-        let below = |le: &str| metrics.sum("tidegate_sink_delivery_seconds_bucket", &[("sink", name), ("le", le)]);
+        let below =
+            |le: &str| metrics.sum("tidegate_sink_delivery_seconds_bucket", &[("sink", name), ("le", le)]);
         for quantile in [50, 99] {
             let bounds = metrics.labels("tidegate_sink_delivery_seconds_bucket", "le");
             let mut bounds: Vec<(f64, &str)> =

@@ -74,11 +74,8 @@ fn assert_refused(
     let refused = compare::refused(site, sink, topic, &records);
     let wanted: BTreeSet<u64> =
         poisonous.iter().filter(|(_, kind)| KINDS[**kind].1 == sink).map(|(n, _)| *n).collect();
-    let found: BTreeSet<u64> = records
-        .iter()
-        .filter(|record| refused.contains_key(&position(record)))
-        .map(n)
-        .collect();
+    let found: BTreeSet<u64> =
+        records.iter().filter(|record| refused.contains_key(&position(record))).map(n).collect();
     assert_eq!(found, wanted, "refused by {sink}");
     assert!(refused.values().all(|times| *times == 1), "dead letters come once: {refused:?}");
     let metrics = daemon.metrics();
@@ -137,7 +134,8 @@ fn ten_poisonous_records_of_each_kind_among_ten_thousand_cost_themselves_alone()
 
     records.retain(|record| !refused.contains_key(&position(record)));
     compare::processed_events(&database, &records);
-    let wrong = "select * from processed_events where region is distinct from event->'payload'->>'region' limit 3";
+    let wrong =
+        "select * from processed_events where region is distinct from event->'payload'->>'region' limit 3";
     assert!(database.rows(wrong).is_empty());
     let letters = site.dump(&site.topics.dead_letters);
     assert_eq!(letters.len(), KINDS.len() * OF_EACH, "and no other dead letters");
