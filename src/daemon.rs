@@ -215,7 +215,8 @@ impl Daemon {
         let facts = wiring::facts(settings, config);
         let state = HttpState::new(facts, metrics.clone(), journal.clone(), status_shown.clone());
         let address = serve_http(settings.http_listen, any_port, state.clone(), routes).await?;
-        let sinks = sinks(settings, only, embedded.as_ref(), &metrics)?;
+        let alone = state_dir.is_none().then_some(&log);
+        let sinks = sinks(settings, only, alone, embedded.as_ref(), &metrics)?;
         let parts = match state_dir {
             None => {
                 status.send_modify(|status| status.phase = Phase::Running);
@@ -321,17 +322,22 @@ async fn ended(pipeline: &mut Option<PipelineHandle>) -> Ending {
     }
 }
 
-/// The sinks to run.
+/// The sinks to run. Beside a pipeline they have a log of their own, so that the pipeline's health is its own; `alone` they
+/// have the one whose health is shown.
 fn sinks(
     settings: &Settings,
     only: Option<Only>,
+    alone: Option<&Arc<dyn Log>>,
     embedded: Option<&EmbeddedStore>,
     metrics: &Metrics,
 ) -> Result<Sinks, Failure> {
     let Supervision { max_restarts, window: restart_window } = settings.supervision;
     let mut parts = Vec::new();
     if only != Some(Only::Pipeline) && !settings.sinks.is_empty() {
-        let log = wiring::another(settings, embedded)?;
+        let log = match alone {
+            Some(log) => Arc::clone(log),
+            None => wiring::another(settings, embedded)?,
+        };
         parts = wiring::sink_parts(settings, &log, metrics);
     }
     Ok(Sinks { parts, max_restarts, restart_window })

@@ -24,6 +24,7 @@ mod pipeline;
 mod refused;
 mod servers;
 mod shutdown;
+mod sinks;
 mod state;
 mod supervision;
 mod support;

@@ -33,6 +33,8 @@ const BACK_PRESSURE_POLL: Duration = Duration::from_millis(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for a report, which may as well fail.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the reader is to read, and how much at once.
 #[derive(Debug, Clone)]
@@ -157,6 +159,7 @@ fn run(
         budget: Arc::default(),
         partitions: Vec::new(),
         is_halted: false,
+        was_full: false,
         reported: Instant::now(),
     };
     loop {
@@ -193,6 +196,8 @@ struct ReaderThread<'a> {
     /// What is read.
     partitions: Vec<PartitionId>,
     is_halted: bool,
+    /// The budget had no room since the last report.
+    was_full: bool,
     reported: Instant,
 }
 
@@ -217,6 +222,7 @@ impl ReaderThread<'_> {
 
     fn poll(&mut self) -> Result<(), LogError> {
         let has_room = self.budget.load(Ordering::Relaxed) < self.reading.in_flight_bytes;
+        self.was_full |= !has_room;
         let (timeout, records) = match (self.is_halted, has_room) {
             (true, _) => (POLL_TIMEOUT, 0),
             (false, false) => (BACK_PRESSURE_POLL, 0),
@@ -280,8 +286,17 @@ impl ReaderThread<'_> {
             return;
         }
         self.reported = Instant::now();
+        // Who waits for room fetches nothing, and so hears of no end.
+        let asked = if std::mem::take(&mut self.was_full) {
+            self.log.offsets(self.reading.topic, true, REPORT_TIMEOUT).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         let reader = &self.reader;
-        let end = |partition: &PartitionId| Some((*partition, reader.end_offset(*partition)?));
+        let end = |partition: &PartitionId| {
+            let asked = asked.get(partition.0 as usize).map(|range| range.end);
+            Some((*partition, asked.max(reader.end_offset(*partition))?))
+        };
         let reached = |partition: &PartitionId| Some((*partition, reader.reached(*partition)?));
         let ends = self.partitions.iter().filter_map(end).collect();
         // What is in the open batch is not told yet.

@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::wait;
+use super::{server::port_of, wait};
 
 /// What the network does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,13 @@ impl Cut {
         let cut = Self { address: address.recv().unwrap(), orders, listens, thread: Some(thread) };
         cut.set(Network::Passes);
         cut
+    }
+
+    /// A URL of the server, by way of this.
+    pub fn on_the_way_to(&self, url: &str) -> String {
+        let port = format!(":{}", port_of(url));
+        let (before, after) = url.rsplit_once(&port).unwrap();
+        format!("{before}:{}{after}", self.address.port())
     }
 
     /// From now on the network does this.

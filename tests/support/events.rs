@@ -65,16 +65,24 @@ pub struct Mix {
     made: u64,
     /// Whether records that end as dead letters are among them.
     poison: bool,
+    /// How many of a thousand are written in an unusual way.
+    odd: u64,
 }
 
 impl Mix {
     pub fn new(seed: u64, partitions: i32, start: i64, span_ms: u64) -> Self {
-        Self { random: Random::new(seed), partitions, start, span_ms, made: 0, poison: true }
+        Self { random: Random::new(seed), partitions, start, span_ms, made: 0, poison: true, odd: 200 }
     }
 
     /// Without poison.
     pub fn pure(mut self) -> Self {
         self.poison = false;
+        self
+    }
+
+    /// With a tenth of the unusual ones.
+    pub fn few_odd(mut self) -> Self {
+        self.odd /= 10;
         self
     }
 
@@ -100,7 +108,7 @@ impl Mix {
             0..5 => None,
             5..20 if self.poison => Some(self.poisonous(timestamp)),
             20..24 => Some(self.ordinary(user, input.timestamp + 3_600_000).into_bytes()),
-            24..224 => Some(self.odd(user, timestamp).into_bytes()),
+            number if (24..24 + self.odd).contains(&number) => Some(self.odd(user, timestamp).into_bytes()),
             _ => Some(self.ordinary(user, timestamp).into_bytes()),
         };
         input

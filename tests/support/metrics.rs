@@ -1,6 +1,6 @@
 //! Reading the Prometheus text format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One scrape.
 #[derive(Debug, Default)]
@@ -32,6 +32,12 @@ impl Metrics {
     /// The value of a gauge; `None` if there is no such sample.
     pub fn gauge(&self, name: &str) -> Option<f64> {
         self.matching(name, &[]).next()
+    }
+
+    /// All values of a label of `name`, each once.
+    pub fn labels(&self, name: &str, label: &str) -> BTreeSet<&str> {
+        let samples = self.0.iter().filter(|sample| sample.name == name);
+        samples.filter_map(|sample| sample.labels.get(label).map(String::as_str)).collect()
     }
 
     fn matching<'a>(&'a self, name: &'a str, labels: &'a [(&str, &str)]) -> impl Iterator<Item = f64> + 'a {

@@ -245,7 +245,8 @@ impl Site {
         self.spawn(&["run"], environment)
     }
 
-    fn spawn(&self, args: &[&str], environment: &[(&str, &str)]) -> Daemon {
+    /// Starts a command that runs until it is stopped, with more in its environment.
+    pub fn spawn(&self, args: &[&str], environment: &[(&str, &str)]) -> Daemon {
         let log = self.path(&format!("daemon-{}.log", self.starts.fetch_add(1, Ordering::Relaxed)));
         let mut command = self.tidegate(args);
         command.envs(environment.iter().copied()).env("TIDEGATE_LOG", "info");

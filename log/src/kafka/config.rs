@@ -48,6 +48,8 @@ impl fmt::Debug for KafkaConfig {
 const FETCH_WAIT_MAX_MS: &str = "50";
 /// The same where the end is all that is waited for: a fetch that finds nothing says so at once.
 const FETCH_WAIT_MAX_MS_TO_END: &str = "1";
+/// How much is fetched ahead.
+const QUEUED_KBYTES: &str = "queued.max.messages.kbytes";
 
 impl KafkaConfig {
     pub(super) fn topic(&self, topic: Topic) -> &str {
@@ -123,7 +125,7 @@ impl KafkaConfig {
         let wait_ms = if topic == Topic::Raw { FETCH_WAIT_MAX_MS } else { FETCH_WAIT_MAX_MS_TO_END };
         let mut config = self.client(&[
             ("queued.min.messages", "20000"),
-            ("queued.max.messages.kbytes", "16384"),
+            (QUEUED_KBYTES, "16384"),
             ("max.partition.fetch.bytes", "524288"),
             ("fetch.max.bytes", "4194304"),
             ("fetch.wait.max.ms", wait_ms),
@@ -158,6 +160,11 @@ impl KafkaConfig {
             // Taken from a queue in bulk, the word that a partition ends counts as a record: librdkafka 2.12 then goes
             // on one offset too far when a change of the group has paused the partition.
             .set("enable.partition.eof", "false");
+        // What is fetched ahead counts against no budget of the sink, and many sinks may be slow at once. With more than this
+        // none was faster.
+        if !self.properties.contains_key(QUEUED_KBYTES) {
+            config.set(QUEUED_KBYTES, "1024");
+        }
         config
     }
 

@@ -74,6 +74,8 @@ fn properties(
         ("share.coordinator.state.topic.replication.factor", "1".into()),
         ("share.coordinator.state.topic.min.isr", "1".into()),
         ("group.initial.rebalance.delay.ms", "0".into()),
+        // Who kills members of groups need not wait for Kafka's 6 s until they are missed.
+        ("group.min.session.timeout.ms", "1000".into()),
         ("auto.create.topics.enable", "false".into()),
     ];
     let usual = usual.map(|(name, value): (&str, String)| (name.to_owned(), value));
