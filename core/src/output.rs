@@ -252,7 +252,9 @@ pub fn own_record(
     OutputRecord { topic, partition, timestamp, key, value, headers, origin }
 }
 
-fn headers_size_bytes(encoded: &[u8]) -> usize {
+/// An upper bound of what encoded headers take on the wire.
+#[must_use]
+pub fn headers_size_bytes(encoded: &[u8]) -> usize {
     Headers(encoded)
         .into_iter()
         .map(|(name, value)| HEADER_OVERHEAD_BYTES + name.len() + value.map_or(0, <[u8]>::len))

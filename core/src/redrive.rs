@@ -66,10 +66,23 @@ fn split(headers: Headers<'_>) -> Option<(Headers<'_>, Headers<'_>)> {
     Some((Headers(own), Headers(added)))
 }
 
-/// The record's own headers, as they were before it became a dead letter, and where that one is.
+/// Where the last header begins if it is [`REDRIVEN`]; else the end.
+fn before_redriven(headers: Headers<'_>) -> usize {
+    let (mut rest, end) = (headers.into_iter(), headers.0.len());
+    let mut before = end;
+    loop {
+        let at = end - rest.rest().len();
+        let Some((name, _)) = rest.next() else { return before };
+        before = if name == REDRIVEN.as_bytes() { at } else { end };
+    }
+}
+
+/// The record's own headers, as they were before it became a dead letter, and where that one is. Of a record that was sent
+/// again before, only the last place is told.
 #[must_use]
 pub fn headers_back(headers: Headers<'_>, letter_at: &str) -> Vec<u8> {
-    let mut back = split(headers).map_or(headers, |(own, _)| own).0.to_vec();
+    let own = split(headers).map_or(headers, |(own, _)| own);
+    let mut back = own.0[..before_redriven(own)].to_vec();
     push_header(&mut back, REDRIVEN.as_bytes(), Some(letter_at.as_bytes()));
     back
 }
@@ -202,6 +215,16 @@ mod tests {
             .map(|(name, value)| (str::from_utf8(name).unwrap(), str::from_utf8(value.unwrap()).unwrap()))
             .collect();
         assert_eq!(named, [("trace", "1"), ("tidegate.mine", "2"), (REDRIVEN, "dead-letters-0-9")]);
+    }
+
+    #[test]
+    fn a_record_that_goes_back_once_more_tells_the_last_place_alone() {
+        let first = headers_back(Headers(&headers(&[("trace", "1")], None)), "dead-letters-0-9");
+        let again = [first, headers(&[], None)].concat();
+        let mut expected = Vec::new();
+        push_header(&mut expected, b"trace", Some(b"1"));
+        push_header(&mut expected, REDRIVEN.as_bytes(), Some(b"dead-letters-0-12"));
+        assert_eq!(headers_back(Headers(&again), "dead-letters-0-12"), expected);
     }
 
     #[test]

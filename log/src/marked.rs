@@ -24,7 +24,8 @@ pub trait MarkedWriter: Send {
     /// [`LogError::Unavailable`]: try again; [`LogError::NotPermitted`].
     fn take_over(&mut self) -> Result<(), LogError>;
 
-    /// The marks under a group's name, of the partitions `0..partitions`; `None` where there is none.
+    /// The marks under a group's name, of the partitions `0..partitions`; `None` where there is none. After a take-over they
+    /// are decided; before it what somebody else is writing is not among them.
     ///
     /// # Errors
     /// [`LogError::Unavailable`] if the log does not answer; [`LogError::NotPermitted`].

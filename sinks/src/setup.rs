@@ -104,7 +104,7 @@ impl Setup<'_> {
             Destination::Postgres(settings) => {
                 let checked = postgres::check(settings, &self.sink.name, self.sink.topic).await;
                 let findings = checked.map_err(|failure| failure.cause)?;
-                Ok(or_ready(findings.iter().map(of_table).collect()))
+                Ok(or_ready(findings.iter().map(of_checked).collect()))
             }
             Destination::Elasticsearch(settings) => {
                 let mut destination = self.elasticsearch(settings);
@@ -164,6 +164,16 @@ fn of_change(change: &postgres::Change) -> Note {
         (Some(_), true) => "; `sinks apply --alter` changes it",
     };
     note.sql.clone_from(&change.sql);
+    note
+}
+
+fn of_checked(finding: &postgres::Finding) -> Note {
+    let mut note = of_table(finding);
+    note.text += match finding {
+        postgres::Finding::NoTable { .. } => "; create it with `tidegate sinks apply`",
+        postgres::Finding::NoColumn { .. } => "; add it with `tidegate sinks apply --alter`",
+        _ => "",
+    };
     note
 }
 

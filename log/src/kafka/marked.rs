@@ -34,6 +34,8 @@ pub(super) struct KafkaMarkedWriter {
     /// Whose partitions the marks are kept with.
     topic: Topic,
     producer: Producer,
+    /// Nobody else writes: all marks are decided.
+    has_taken_over: bool,
 }
 
 impl KafkaMarkedWriter {
@@ -47,15 +49,19 @@ impl KafkaMarkedWriter {
         let mut config = config.clone();
         config.transactional_id = format!("{}.{id}", config.transactional_id);
         let names = Topic::ALL.map(|topic| config.topic(topic));
-        let producer = Producer::new(&config.writer(topics, usize::MAX), Context::unheard(), &names)?;
-        Ok(Self { config: Arc::new(config), topic, producer })
+        // Unlike the pipeline this one writes to the input.
+        let most_batch_bytes = topics[Topic::Raw as usize].max_message_bytes;
+        let producer = Producer::new(&config.writer(topics, most_batch_bytes), Context::unheard(), &names)?;
+        Ok(Self { config: Arc::new(config), topic, producer, has_taken_over: false })
     }
 
     /// A client that stands for a group, without being a member.
     fn group(&self, group: &str) -> Result<BaseConsumer<Context>, LogError> {
         let mut config = (*self.config).clone();
         group.clone_into(&mut config.group_id);
-        BaseConsumer::from_config_and_context(&config.group(), Context::unheard())
+        // Who only looks does not wait for the transaction of one that was killed.
+        let client = if self.has_taken_over { config.group() } else { config.undecided_group() };
+        BaseConsumer::from_config_and_context(&client, Context::unheard())
             .map_err(|error| classify("kafka client", &error))
     }
 
@@ -117,7 +123,9 @@ fn retried(
 impl MarkedWriter for KafkaMarkedWriter {
     fn take_over(&mut self) -> Result<(), LogError> {
         let client = self.producer.client();
-        retried(Instant::now() + TIMEOUT, |left| client.init_transactions(left))
+        retried(Instant::now() + TIMEOUT, |left| client.init_transactions(left))?;
+        self.has_taken_over = true;
+        Ok(())
     }
 
     fn marks(&mut self, group: &str, partitions: u32) -> Result<Vec<Option<String>>, LogError> {

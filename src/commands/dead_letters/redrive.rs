@@ -6,9 +6,10 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow, process::ExitCode};
 
-use tidegate_config::{Settings, Sink};
+use tidegate_config::{Destination, Settings, Sink};
 use tidegate_core::{
     PartitionId,
+    output::{RECORD_OVERHEAD_BYTES, headers_size_bytes},
     partitioner::partition_for_key,
     record::{ByteRange, Origin, OutputBatch, OutputRecord, Topic},
     redrive::{Filter, headers_back},
@@ -27,6 +28,13 @@ use crate::{
 
 /// Dead letters that are sent and marked together.
 const BATCH: usize = 500;
+
+/// Bytes with which a batch is full, too.
+const BATCH_BYTES: usize = 4 << 20;
+/// The same of requests, each of which takes its time: a command that is killed leaves so many unmarked.
+const BATCH_REQUESTS: usize = 20;
+
+const RUN_AGAIN: &str = "run the command again, what is done is not done twice";
 
 /// Where a dead letter lies.
 type Place = (PartitionId, i64);
@@ -51,6 +59,8 @@ struct Redrive<'a> {
     input: OutputBatch,
     input_letters: Vec<Place>,
     sinks: BTreeMap<&'a str, (Batch, Vec<Place>)>,
+    /// Sinks whose destinations do not answer, and why: they do not keep the others waiting.
+    away: BTreeMap<&'a str, String>,
 }
 
 pub(super) fn redrive(settings: &Settings, filter: &Filter, is_dry: bool) -> Result<ExitCode, Failed> {
@@ -59,25 +69,30 @@ pub(super) fn redrive(settings: &Settings, filter: &Filter, is_dry: bool) -> Res
     if !is_dry {
         book.take_over().map_err(failed)?;
     }
-    let (counts, input, input_letters, sinks) = Default::default();
+    let (counts, input, input_letters, sinks, away) = Default::default();
     let opened = &opened;
-    let mut redrive = Redrive { settings, opened, book, is_dry, counts, input, input_letters, sinks };
+    let mut redrive = Redrive { settings, opened, book, is_dry, counts, input, input_letters, sinks, away };
     let mut stopped = None;
-    scan(&*opened.log, filter, &mut |found| match redrive.take(&found) {
+    let scanned = scan(&*opened.log, filter, &mut |found| match redrive.take(&found) {
         Ok(()) => ControlFlow::Continue(()),
         Err(why) => {
             stopped = Some(why);
             ControlFlow::Break(())
         }
-    })
-    .map_err(failed)?;
-    if stopped.is_none() {
-        stopped = redrive.flush_all().err();
-    }
+    });
+    let stopped = match (stopped, scanned) {
+        (Some(why), _) => Some(why),
+        (None, Err(error)) => Some(interrupted(error)),
+        (None, Ok(())) => redrive.flush_all().err(),
+    };
     let report = redrive.counts.report(is_dry, &wiring::topic_names(settings)[Topic::Raw as usize]);
     let printed = config_args::print(&report);
+    for (sink, why) in &redrive.away {
+        fail(exit::UNAVAILABLE, format_args!("sink {sink}: {why}; {RUN_AGAIN}"));
+    }
     match stopped {
         Some((code, why)) => Ok(fail(code, why)),
+        None if !redrive.away.is_empty() => Ok(ExitCode::from(exit::UNAVAILABLE)),
         None if redrive.counts.refused > 0 || !redrive.counts.left.is_empty() => {
             Ok(ExitCode::from(exit::FAILED))
         }
@@ -114,6 +129,10 @@ impl<'a> Redrive<'a> {
             self.leave(format!("sink {name:?} does not read topic {:?}", found.letter.topic));
             return Ok(());
         }
+        if self.away.contains_key(name) {
+            self.leave(is_away(name));
+            return Ok(());
+        }
         let (batch, letters) = self.sinks.entry(sink.name.as_str()).or_default();
         let record = RecordRef {
             partition: found.letter.partition,
@@ -125,7 +144,9 @@ impl<'a> Redrive<'a> {
         let headers = headers_back(found.headers, &self.opened.name_of(found));
         batch.push(record, &mut |arena| arena.extend_from_slice(&headers));
         letters.push((found.partition, found.offset));
-        if letters.len() >= BATCH { self.flush_sink(sink) } else { Ok(()) }
+        let most = if matches!(sink.destination, Destination::Webhook(_)) { BATCH_REQUESTS } else { BATCH };
+        let is_full = letters.len() >= most || batch.size_bytes() >= BATCH_BYTES;
+        if is_full { self.flush_sink(sink) } else { Ok(()) }
     }
 
     fn take_for_input(&mut self, found: &Found<'_>) -> Result<(), Failed> {
@@ -140,6 +161,13 @@ impl<'a> Redrive<'a> {
             None => found.letter.partition.0 % raw.partitions,
         };
         let headers = headers_back(found.headers, &self.opened.name_of(found));
+        let bytes_len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let size = bytes_len(found.key) + bytes_len(found.value) + headers_size_bytes(&headers);
+        if size + RECORD_OVERHEAD_BYTES > raw.max_message_bytes {
+            let (name, limit) = (&raw.name, raw.max_message_bytes);
+            self.leave(format!("topic {name} takes at most {limit} bytes a message"));
+            return Ok(());
+        }
         let arena = &mut self.input.arena;
         let mut own = |bytes: &[u8]| ByteRange::push(arena, bytes);
         let (key, value) = (found.key.map(&mut own), found.value.map(&mut own));
@@ -154,7 +182,8 @@ impl<'a> Redrive<'a> {
             origin: Origin::NONE,
         });
         self.input_letters.push((found.partition, found.offset));
-        if self.input_letters.len() >= BATCH { self.flush_input() } else { Ok(()) }
+        let is_full = self.input_letters.len() >= BATCH || self.input.arena.len() >= BATCH_BYTES;
+        if is_full { self.flush_input() } else { Ok(()) }
     }
 
     fn flush_all(&mut self) -> Result<(), Failed> {
@@ -193,13 +222,12 @@ impl<'a> Redrive<'a> {
         if !marked.is_empty() {
             self.book.write(&OutputBatch::default(), &marked).map_err(interrupted)?;
         }
-        match done.failure {
-            None => Ok(()),
-            Some(why) => Err((
-                exit::UNAVAILABLE,
-                format!("sink {}: {why}; run the command again, what is done is not done twice", sink.name),
-            )),
+        if let Some(why) = done.failure {
+            let left = letters.len() - done.delivered.len() - done.refused.len();
+            *self.counts.left.entry(is_away(&sink.name)).or_default() += left as u64;
+            self.away.insert(&sink.name, why);
         }
+        Ok(())
     }
 }
 
@@ -211,9 +239,17 @@ impl Opened {
     }
 }
 
+fn is_away(sink: &str) -> String {
+    format!("sink {sink:?} is away")
+}
+
 fn interrupted(error: LogError) -> Failed {
+    let why = match error {
+        LogError::Fenced(_) => "another redrive has begun, or this one was held up for too long: ",
+        _ => "",
+    };
     let (code, text) = failed(error);
-    (code, format!("{text}; run the command again, what is done is not done twice"))
+    (code, format!("{why}{text}; {RUN_AGAIN}"))
 }
 
 impl Counts {
