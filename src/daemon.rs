@@ -206,7 +206,7 @@ impl Daemon {
         let facts = wiring::facts(settings, config);
         let state = HttpState::new(facts, metrics.clone(), journal.clone(), status_shown.clone());
         let address = serve_http(settings.http_listen, any_port, state.clone(), routes).await?;
-        let sinks = sinks(settings, only, embedded.as_ref(), &metrics)?;
+        let sinks = sinks(settings, only, embedded.as_ref(), &metrics, &journal)?;
         let parts = match state_dir {
             None => {
                 status.send_modify(|status| status.phase = Phase::Running);
@@ -318,12 +318,13 @@ fn sinks(
     only: Option<Only>,
     embedded: Option<&EmbeddedStore>,
     metrics: &Metrics,
+    journal: &Journal,
 ) -> Result<Sinks, Failure> {
     let Supervision { max_restarts, window: restart_window } = settings.supervision;
     let mut parts = Vec::new();
     if only != Some(Only::Pipeline) && !settings.sinks.is_empty() {
         let log = wiring::another(settings, embedded)?;
-        parts = wiring::sink_parts(settings, &log, metrics);
+        parts = wiring::sink_parts(settings, &log, metrics, journal);
     }
     Ok(Sinks { parts, max_restarts, restart_window })
 }

@@ -16,7 +16,7 @@ use tidegate_log::{
     kafka::{KafkaConfig, KafkaLog},
 };
 use tidegate_sinks::SinkParts;
-use tidegate_telemetry::{Labels, Metrics, OtlpSettings, TraceNames, logs};
+use tidegate_telemetry::{Journal, Labels, Metrics, OtlpSettings, TraceNames, logs};
 
 use crate::{exit, http::Facts, patterns};
 
@@ -72,7 +72,12 @@ pub(crate) fn another(
 }
 
 /// What each sink is made of.
-pub(crate) fn sink_parts(settings: &Settings, log: &Arc<dyn Log>, metrics: &Metrics) -> Vec<SinkParts> {
+pub(crate) fn sink_parts(
+    settings: &Settings,
+    log: &Arc<dyn Log>,
+    metrics: &Metrics,
+    journal: &Journal,
+) -> Vec<SinkParts> {
     let parts = |(index, sink): (usize, &Sink)| SinkParts {
         id: SinkId(index),
         settings: sink.clone(),
@@ -81,6 +86,7 @@ pub(crate) fn sink_parts(settings: &Settings, log: &Arc<dyn Log>, metrics: &Metr
         group_id: settings.kafka.group_id.clone(),
         paths: settings.event.clone(),
         metrics: metrics.clone(),
+        journal: journal.clone(),
     };
     settings.sinks.iter().enumerate().map(parts).collect()
 }
