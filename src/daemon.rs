@@ -203,10 +203,10 @@ impl Daemon {
             otlp.as_ref().map(|otlp| otlp.tracing(wiring::trace_names(settings))).unwrap_or_default();
         let journal = Journal::default();
         let (status, status_shown) = watch::channel(Status::default());
-        let facts = wiring::facts(settings, config);
+        let sinks = sinks(settings, only, embedded.as_ref(), &metrics, &journal)?;
+        let facts = wiring::facts(settings, &sinks.parts, config);
         let state = HttpState::new(facts, metrics.clone(), journal.clone(), status_shown.clone());
         let address = serve_http(settings.http_listen, any_port, state.clone(), routes).await?;
-        let sinks = sinks(settings, only, embedded.as_ref(), &metrics, &journal)?;
         let parts = match state_dir {
             None => {
                 status.send_modify(|status| status.phase = Phase::Running);

@@ -18,7 +18,11 @@ use tidegate_log::{
 use tidegate_sinks::SinkParts;
 use tidegate_telemetry::{Journal, Labels, Metrics, OtlpSettings, TraceNames, logs};
 
-use crate::{exit, http::Facts, patterns};
+use crate::{
+    exit,
+    http::{Facts, SinkFacts},
+    patterns,
+};
 
 /// Where the embedded log is, within the state directory.
 pub(crate) fn embedded_dir(settings: &Settings) -> PathBuf {
@@ -219,15 +223,23 @@ pub(crate) fn otlp_settings(settings: &Settings) -> OtlpSettings {
     }
 }
 
-/// What the HTTP server tells of the settings; `config` is all of them, without secrets.
-pub(crate) fn facts(settings: &Settings, config: String) -> Facts {
+/// What the HTTP server tells of the settings; `config` is all of them, without secrets, and `sinks` what this process
+/// runs.
+pub(crate) fn facts(settings: &Settings, sinks: &[SinkParts], config: String) -> Facts {
     let [raw, outputs @ ..] = topics(settings);
+    let sink = |parts: &SinkParts| SinkFacts {
+        id: parts.id,
+        name: parts.settings.name.clone(),
+        kind: parts.settings.destination.kind(),
+        topic: parts.topic_name.clone(),
+    };
     Facts {
         log: log_name(settings),
         input: raw.name.clone(),
         outputs: outputs.map(|topic| topic.name.clone()).to_vec(),
         partitions: raw.partitions,
         rules: settings.rules.len(),
+        sinks: sinks.iter().map(sink).collect(),
         checkpoint_interval: settings.checkpoint_interval,
         config,
     }
