@@ -9,6 +9,7 @@ import { seconds } from "./format.js";
 import { sampleOf, showFigures, showHeader } from "./overview.js";
 import { showPartitions } from "./partitions.js";
 import { showPipeline } from "./pipeline.js";
+import { showSinks } from "./sinks.js";
 import { History } from "./spark.js";
 import { follow } from "./stream.js";
 import { showWindows } from "./windows.js";
@@ -40,6 +41,7 @@ const handlers = {
     state.history.add(performance.now(), sampleOf(status, mean));
     showHeader(status, true);
     showFigures(status, mean, state.history);
+    showSinks(status.sinks);
   },
   topology(topology) {
     const { actors } = topology;
@@ -53,7 +55,7 @@ const handlers = {
     state.windows = windows;
     showWindows(windows);
   },
-  "dead-letters": ({ reasons }) => showDeadLetters(reasons),
+  "dead-letters": ({ reasons }) => showDeadLetters(reasons, state.status?.sinks ?? []),
   checkpoints({ checkpoints, interval_s }) {
     const known = awaited.delete("checkpoints") ? [] : state.checkpoints;
     state.checkpoints = [...known, ...checkpoints].slice(-KEPT_CHECKPOINTS);

@@ -1,7 +1,10 @@
-// The picture of the pipeline: from the source through the stages to the sinks.
+// The picture of the pipeline: from the source through the stages to the outputs, and the sinks that read these.
 
 import { byId, keyed, make, mark, place, set, span, text, track } from "./dom.js";
 import { count, percent, rate, several } from "./format.js";
+
+/** With more sinks of one topic they share a row. */
+const FEW_SINKS = 3;
 
 /** From here on a stage is held up by the next one, not by chance. */
 const HELD_UP = 0.5;
@@ -13,16 +16,16 @@ const STAGES = {
   window: "counts, raises alerts",
   committer: "commits epochs",
 };
-const SINKS = { processed: "processed", alerts: "alerts", dead_letters: "dead letters", state: "state" };
+const OUTPUTS = { processed: "processed", alerts: "alerts", dead_letters: "dead letters", state: "state" };
 
-/** Source, stages and sinks with what flows; `status`, `windows` and `actors` add what is known of each. */
+/** Source, stages and outputs with what flows; `status`, `windows` and `actors` add what is known of each. */
 export function showPipeline({ source, stages, sinks, partitions }, known) {
   const read = partitions.reduce((sum, partition) => sum + partition.rate, 0);
   const narrow = bottleneck(stages);
   const items = [
     { key: "source", title: source.topic, rate: read, note: several(partitions.length, "partition") },
     ...stages.map((stage) => describe(stage, stage === narrow, known)),
-    { key: "sinks", title: "outputs", sinks },
+    { key: "outputs", title: "outputs", rows: sinks.flatMap((output) => outputRows(output, known.status?.sinks ?? [])) },
   ];
   keyed(byId("stages"), items, ({ key }) => key, createStage, updateStage);
 }
@@ -48,10 +51,10 @@ function stageNote({ stage }, isNarrow, { status, windows, actors }) {
   return { note: STAGES[stage] ?? "" };
 }
 
-function createStage({ key, sinks }) {
+function createStage({ key, rows }) {
   const box = make("li", { className: "stage" }, make("h3", {}, span("title"), span("workers")));
-  if (sinks) {
-    box.append(make("dl", { className: "sinks" }));
+  if (rows) {
+    box.append(make("dl", { className: "outputs" }));
     return mark(box, "end", "out");
   }
   box.append(make("p", { className: "rate" }), make("p", { className: "note" }));
@@ -69,7 +72,7 @@ function updateStage(box, item) {
   const [title, workers] = box.firstElementChild.children;
   text(title, item.title);
   set(title, "title", item.title);
-  if (item.sinks) return showSinks(box.lastElementChild, item.sinks);
+  if (item.rows) return showRows(box.lastElementChild, item.rows);
   text(workers, item.workers > 1 ? `×${item.workers}` : "");
   const [, speed, note, busy, pressure, queue] = box.children;
   text(speed, rate(item.rate));
@@ -96,10 +99,32 @@ function showMeter(meter, share) {
   place(bar.firstElementChild, "width", share);
 }
 
-function showSinks(rows, sinks) {
-  const create = ({ kind }) => make("div", {}, make("dt", { textContent: SINKS[kind] ?? kind }), make("dd"));
-  keyed(rows, sinks, ({ kind }) => kind, create, (row, sink) => {
-    set(row, "title", `${sink.topic}: ${count(sink.records)} records since the start`);
-    text(row.lastElementChild, rate(sink.rate));
+/** An output topic, and below it the sinks that read it. */
+function outputRows({ topic, kind, records, rate: speed, read_by }, sinks) {
+  const title = `${topic}: ${count(records)} records since the start`;
+  const output = { key: kind, name: OUTPUTS[kind] ?? kind, value: rate(speed), title };
+  const readers = sinks.filter(({ name }) => read_by.includes(name));
+  return [output, ...(readers.length > FEW_SINKS ? [together(kind, readers)] : readers.map(sinkRow))];
+}
+
+function sinkRow({ name, type, state, rate: speed, delivered }) {
+  const title = `${type} sink ${name}, ${state}: ${count(delivered)} records since the start`;
+  return { key: `sink/${name}`, name: `→ ${name}`, value: state === "running" ? rate(speed) : state, title, state };
+}
+
+function together(kind, sinks) {
+  const down = sinks.filter(({ state }) => state !== "running");
+  const speed = rate(sinks.reduce((sum, sink) => sum + sink.rate, 0));
+  const title = sinks.map(({ name, state }) => `${name}: ${state}`).join("\n");
+  const [value, state] = down.length ? [`${down.length} not running`, down[0].state] : [speed, "running"];
+  return { key: `sinks/${kind}/${sinks.length}`, name: `→ ${sinks.length} sinks`, value, title, state };
+}
+
+function showRows(list, rows) {
+  const create = ({ name }) => make("div", {}, make("dt", { textContent: name }), make("dd"));
+  keyed(list, rows, ({ key }) => key, create, (row, { value, title, state }) => {
+    set(row, "title", title);
+    mark(row, "state", state);
+    text(row.lastElementChild, value);
   });
 }

@@ -212,11 +212,10 @@ impl Daemon {
             otlp.as_ref().map(|otlp| otlp.tracing(wiring::trace_names(settings))).unwrap_or_default();
         let journal = Journal::default();
         let (status, status_shown) = watch::channel(Status::default());
-        let facts = wiring::facts(settings, config);
+        let sinks = sinks(settings, only, &log, embedded.as_ref(), &metrics, &journal)?;
+        let facts = wiring::facts(settings, &sinks.parts, config);
         let state = HttpState::new(facts, metrics.clone(), journal.clone(), status_shown.clone());
         let address = serve_http(settings.http_listen, any_port, state.clone(), routes).await?;
-        let alone = state_dir.is_none().then_some(&log);
-        let sinks = sinks(settings, only, alone, embedded.as_ref(), &metrics)?;
         let parts = match state_dir {
             None => {
                 status.send_modify(|status| status.phase = Phase::Running);
@@ -322,23 +321,24 @@ async fn ended(pipeline: &mut Option<PipelineHandle>) -> Ending {
     }
 }
 
-/// The sinks to run. Beside a pipeline they have a log of their own, so that the pipeline's health is its own; `alone` they
+/// The sinks to run. Beside a pipeline they have a log of their own, so that the pipeline's health is its own; alone they
 /// have the one whose health is shown.
 fn sinks(
     settings: &Settings,
     only: Option<Only>,
-    alone: Option<&Arc<dyn Log>>,
+    log: &Arc<dyn Log>,
     embedded: Option<&EmbeddedStore>,
     metrics: &Metrics,
+    journal: &Journal,
 ) -> Result<Sinks, Failure> {
     let Supervision { max_restarts, window: restart_window } = settings.supervision;
     let mut parts = Vec::new();
     if only != Some(Only::Pipeline) && !settings.sinks.is_empty() {
-        let log = match alone {
-            Some(log) => Arc::clone(log),
-            None => wiring::another(settings, embedded)?,
+        let log = match only {
+            Some(Only::Sinks) => Arc::clone(log),
+            _ => wiring::another(settings, embedded)?,
         };
-        parts = wiring::sink_parts(settings, &log, metrics);
+        parts = wiring::sink_parts(settings, &log, metrics, journal);
     }
     Ok(Sinks { parts, max_restarts, restart_window })
 }

@@ -16,9 +16,13 @@ use tidegate_log::{
     kafka::{KafkaConfig, KafkaLog},
 };
 use tidegate_sinks::SinkParts;
-use tidegate_telemetry::{Labels, Metrics, OtlpSettings, TraceNames, logs};
+use tidegate_telemetry::{Journal, Labels, Metrics, OtlpSettings, TraceNames, logs};
 
-use crate::{exit, http::Facts, patterns};
+use crate::{
+    exit,
+    http::{Facts, SinkFacts},
+    patterns,
+};
 
 /// Where the embedded log is, within the state directory.
 pub(crate) fn embedded_dir(settings: &Settings) -> PathBuf {
@@ -72,7 +76,12 @@ pub(crate) fn another(
 }
 
 /// What each sink is made of.
-pub(crate) fn sink_parts(settings: &Settings, log: &Arc<dyn Log>, metrics: &Metrics) -> Vec<SinkParts> {
+pub(crate) fn sink_parts(
+    settings: &Settings,
+    log: &Arc<dyn Log>,
+    metrics: &Metrics,
+    journal: &Journal,
+) -> Vec<SinkParts> {
     let parts = |(index, sink): (usize, &Sink)| SinkParts {
         id: SinkId(index),
         settings: sink.clone(),
@@ -81,6 +90,7 @@ pub(crate) fn sink_parts(settings: &Settings, log: &Arc<dyn Log>, metrics: &Metr
         group_id: settings.kafka.group_id.clone(),
         paths: settings.event.clone(),
         metrics: metrics.clone(),
+        journal: journal.clone(),
     };
     settings.sinks.iter().enumerate().map(parts).collect()
 }
@@ -213,15 +223,23 @@ pub(crate) fn otlp_settings(settings: &Settings) -> OtlpSettings {
     }
 }
 
-/// What the HTTP server tells of the settings; `config` is all of them, without secrets.
-pub(crate) fn facts(settings: &Settings, config: String) -> Facts {
+/// What the HTTP server tells of the settings; `config` is all of them, without secrets, and `sinks` what this process
+/// runs.
+pub(crate) fn facts(settings: &Settings, sinks: &[SinkParts], config: String) -> Facts {
     let [raw, outputs @ ..] = topics(settings);
+    let sink = |parts: &SinkParts| SinkFacts {
+        id: parts.id,
+        name: parts.settings.name.clone(),
+        kind: parts.settings.destination.kind(),
+        topic: parts.topic_name.clone(),
+    };
     Facts {
         log: log_name(settings),
         input: raw.name.clone(),
         outputs: outputs.map(|topic| topic.name.clone()).to_vec(),
         partitions: raw.partitions,
         rules: settings.rules.len(),
+        sinks: sinks.iter().map(sink).collect(),
         checkpoint_interval: settings.checkpoint_interval,
         config,
     }

@@ -6,6 +6,11 @@ use tidegate_core::{alert::AlertPhase, delivery::BatchLimits, event::FieldPath, 
 
 use crate::{secret::Secret, start::Start};
 
+/// Types of sinks, as configured.
+pub(crate) const POSTGRES: &str = "postgres";
+pub(crate) const ELASTICSEARCH: &str = "elasticsearch";
+pub(crate) const WEBHOOK: &str = "webhook";
+
 /// One sink.
 #[derive(Debug, Clone)]
 pub struct Sink {
@@ -34,6 +39,18 @@ pub enum Destination {
     Elasticsearch(Elasticsearch),
     /// HTTP requests.
     Webhook(Webhook),
+}
+
+impl Destination {
+    /// Its `type`, as configured.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => POSTGRES,
+            Self::Elasticsearch(_) => ELASTICSEARCH,
+            Self::Webhook(_) => WEBHOOK,
+        }
+    }
 }
 
 /// A value that must not be seen, given as it is or as a file that holds it.

@@ -12,7 +12,7 @@ use tidegate_core::{delivery::BatchLimits, record::Topic};
 use crate::{
     kind::{Bytes, Choice, Count, Derived, Period, Text},
     note::Unwritten,
-    sink::{Destination, Sink},
+    sink::{Destination, ELASTICSEARCH, POSTGRES, Sink, WEBHOOK},
     start::Start,
     walk::Walk,
 };
@@ -22,10 +22,6 @@ const MAX_SINKS: usize = 50;
 
 /// Of a sink that has no name.
 const NO_NAME: &str = "";
-
-const POSTGRES: &str = "postgres";
-const ELASTICSEARCH: &str = "elasticsearch";
-const WEBHOOK: &str = "webhook";
 
 /// Reads all sinks.
 pub(crate) fn read(walk: &mut Walk<'_>) -> Vec<Sink> {

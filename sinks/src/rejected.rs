@@ -13,7 +13,9 @@ use tidegate_core::{
     refused::RefusedRecords,
     tally::Tally,
 };
+use tidegate_host::Clock;
 use tidegate_log::{Appender, Log, LogError};
+use tidegate_telemetry::{DeadLetterSample, Journal};
 use tokio::sync::oneshot;
 
 use crate::Batch;
@@ -37,10 +39,10 @@ impl Rejected {
     ///
     /// # Errors
     /// [`io::Error`] if the system has no thread to give.
-    pub(crate) fn spawn(log: Arc<dyn Log>, topic: Topic, sink: String) -> io::Result<Self> {
+    pub(crate) fn spawn(log: Arc<dyn Log>, topic: Topic, sink: String, journal: Journal) -> io::Result<Self> {
         let (sender, inbox) = mpsc::channel::<Record>();
         thread::Builder::new().name("tidegate-rejected".into()).spawn(move || {
-            let mut writer = Writer { log, topic, sink, connection: None };
+            let mut writer = Writer { log, topic, sink, journal, clock: Clock::start(), connection: None };
             while let Ok(Record { batch, record, detail, reply }) = inbox.recv() {
                 let written = writer.write(&batch, record, &detail);
                 // A courier that is gone delivers the record again.
@@ -72,6 +74,8 @@ struct Writer {
     log: Arc<dyn Log>,
     topic: Topic,
     sink: String,
+    journal: Journal,
+    clock: Clock,
     connection: Option<(TopicsFacts, Box<dyn Appender>)>,
 }
 
@@ -87,6 +91,9 @@ impl Writer {
         let letter = dead_letter(targets, &source, self.topic, &self.sink, detail);
         appender.append(&letter)?;
         self.connection = Some((topics, appender));
+        if let Some((reason, sample)) = DeadLetterSample::first(&letter) {
+            self.journal.dead_letter(reason, DeadLetterSample { at: self.clock.now(), ..sample });
+        }
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use tidegate_core::{
     supervision::Backoff,
 };
 use tidegate_log::{Health, Log, Topic};
-use tidegate_telemetry::Metrics;
+use tidegate_telemetry::{Journal, Metrics};
 use tokio::sync::watch;
 
 use crate::{
@@ -44,6 +44,7 @@ pub(crate) struct SinkArgs<D> {
     /// One for each courier.
     pub(crate) destinations: Vec<D>,
     pub(crate) metrics: Metrics,
+    pub(crate) journal: Journal,
 }
 
 /// To a sink.
@@ -134,8 +135,8 @@ impl<D: Destination> Actor for Sink<D> {
         args: SinkArgs<D>,
     ) -> Result<SinkState, ActorProcessingErr> {
         let held = watch::Sender::new(Held::default());
-        let SinkArgs { id, name, log, reading, give_up_after, destinations, metrics } = args;
-        let rejected = Rejected::spawn(Arc::clone(&log), reading.topic, name.clone())?;
+        let SinkArgs { id, name, log, reading, give_up_after, destinations, metrics, journal } = args;
+        let rejected = Rejected::spawn(Arc::clone(&log), reading.topic, name.clone(), journal)?;
         let mut couriers = Vec::new();
         for (number, destination) in destinations.into_iter().enumerate() {
             let sink = myself.clone();

@@ -6,7 +6,7 @@ use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use tidegate_config::{Destination as Kind, Sink as Settings, WebhookFormat};
 use tidegate_core::{SinkId, event::FieldPaths};
 use tidegate_log::Log;
-use tidegate_telemetry::Metrics;
+use tidegate_telemetry::{Journal, Metrics};
 
 use crate::{
     Destination,
@@ -34,6 +34,8 @@ pub struct SinkParts {
     pub paths: FieldPaths,
     /// Metrics.
     pub metrics: Metrics,
+    /// Where people see what it rejects.
+    pub journal: Journal,
 }
 
 /// The consumer group of a sink.
@@ -80,11 +82,11 @@ pub(crate) async fn start_with<D: Destination>(
     destinations: Vec<D>,
     supervisor: ActorCell,
 ) -> Result<ActorCell, SpawnErr> {
-    let SinkParts { id, settings, log, group_id, metrics, .. } = parts;
+    let SinkParts { id, settings, log, group_id, metrics, journal, .. } = parts;
     let Settings { name, topic, start, limits, in_flight_bytes, give_up_after, .. } = settings;
     let group = group_of(&group_id, &name);
     let reading = Reading { topic, group, start, limits, in_flight_bytes };
-    let args = SinkArgs { id, name, log, reading, give_up_after, destinations, metrics };
+    let args = SinkArgs { id, name, log, reading, give_up_after, destinations, metrics, journal };
     let (sink, _) = Actor::spawn_linked(None, Sink::default(), args, supervisor).await?;
     Ok(sink.get_cell())
 }

@@ -21,7 +21,7 @@ use tidegate_log::{
     Headers, Log, Topic, TopicSpec,
     embedded::{EmbeddedConfig, EmbeddedLog, EmbeddedStore, NewRecord, ReadRecord},
 };
-use tidegate_telemetry::{Labels, Metrics, SinkState};
+use tidegate_telemetry::{Journal, Labels, Metrics, SinkState};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout},
@@ -128,6 +128,7 @@ struct Bench {
     store: EmbeddedStore,
     log: Arc<dyn Log>,
     metrics: Metrics,
+    journal: Journal,
     settings: Sink,
     parent: ActorCell,
     _dir: TempDir,
@@ -153,7 +154,7 @@ impl Bench {
         let log = Arc::new(EmbeddedLog::new(store.clone(), config));
         let metrics = Metrics::new(&Labels { sinks: vec!["sink".into()], ..Labels::default() }).unwrap();
         let parent = Actor::spawn(None, Parent, ()).await.unwrap().0.get_cell();
-        Self { store, log, metrics, settings: settings(), parent, _dir: dir }
+        Self { store, log, metrics, journal: Journal::default(), settings: settings(), parent, _dir: dir }
     }
 
     async fn start<D: Destination + Clone>(&self, destination: &D) -> ActorCell {
@@ -165,6 +166,7 @@ impl Bench {
             group_id: "group".into(),
             paths: FieldPaths::default(),
             metrics: self.metrics.clone(),
+            journal: self.journal.clone(),
         };
         start_with(parts, vec![destination.clone(); 2], self.parent.clone()).await.unwrap()
     }
@@ -299,6 +301,11 @@ async fn records_that_are_refused_go_to_the_dead_letters_and_the_rest_of_their_b
         ["sink_rejected", "sink", "processed", "it does not fit"]
     );
     assert_eq!(bench.metrics.sink(ID).rejected.get(), 5);
+    let samples = bench.journal.dead_letters("sink_rejected");
+    let mut shown: Vec<_> = samples.iter().map(|sample| text(Some(&sample.value))).collect();
+    shown.sort();
+    assert_eq!(shown, bad);
+    assert!(samples.iter().all(|sample| sample.sink.as_deref() == Some("sink")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

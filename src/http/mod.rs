@@ -24,7 +24,7 @@ use admission::Peer;
 use connection::LimitedListener;
 use limits::Limits;
 pub(crate) use log_api::{log_routes, no_log_routes};
-pub(crate) use observed::{Facts, HttpState};
+pub(crate) use observed::{Facts, HttpState, SinkFacts};
 
 /// How long answers under way may take once a shutdown was asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tidegate_core::{
-    PartitionId, RuleId, alert::AlertPhase, event::Reason, record::Topic, supervision::Part,
+    PartitionId, RuleId, SinkId, alert::AlertPhase, event::Reason, record::Topic, supervision::Part,
 };
 use tidegate_host::Clock;
 use tidegate_supervision::{ActorView, OpenWindows, PipelineView};
@@ -33,10 +33,25 @@ pub(crate) struct Facts {
     pub(crate) partitions: u32,
     /// How many rules there are.
     pub(crate) rules: usize,
+    /// The sinks that this process runs.
+    pub(crate) sinks: Vec<SinkFacts>,
     /// `checkpoint.interval`.
     pub(crate) checkpoint_interval: Duration,
     /// The resolved configuration, without secrets.
     pub(crate) config: String,
+}
+
+/// What does not change of a sink.
+#[derive(Debug, Clone)]
+pub(crate) struct SinkFacts {
+    /// Its place in the configuration.
+    pub(crate) id: SinkId,
+    /// Its name.
+    pub(crate) name: String,
+    /// `postgres`, `elasticsearch` or `webhook`.
+    pub(crate) kind: &'static str,
+    /// The topic that it reads.
+    pub(crate) topic: String,
 }
 
 /// What the routes read; a clone is another handle of the same.
@@ -168,10 +183,12 @@ pub(super) struct Sample {
     at: Instant,
     cpu_seconds: Option<f64>,
     pub(super) counts: Counts,
-    /// Per sink.
+    /// Per output topic.
     pub(super) written: [u64; Topic::OUTPUTS.len()],
     /// Per input partition.
     pub(super) read: Vec<u64>,
+    /// Per sink.
+    pub(super) delivered: Vec<u64>,
 }
 
 /// Counts of the whole pipeline.
@@ -209,6 +226,7 @@ impl Sample {
             read: (0..state.partitions())
                 .map(|partition| metrics.source_records(PartitionId(partition)).get())
                 .collect(),
+            delivered: facts.sinks.iter().map(|sink| metrics.sink(sink.id).delivered.get()).collect(),
         }
     }
 }
@@ -263,6 +281,7 @@ mod tests {
             counts: Counts { bots, ..Counts::default() },
             written: Default::default(),
             read: Vec::new(),
+            delivered: Vec::new(),
         };
         let mut seconds = Seconds::default();
         assert_eq!(seconds.rate(|sample| sample.counts.bots), 0.0);

@@ -23,6 +23,7 @@ const FILES: &[File] = &[
     ("/assets/overview.js", SCRIPT, include_str!("../../dashboard/overview.js")),
     ("/assets/partitions.js", SCRIPT, include_str!("../../dashboard/partitions.js")),
     ("/assets/pipeline.js", SCRIPT, include_str!("../../dashboard/pipeline.js")),
+    ("/assets/sinks.js", SCRIPT, include_str!("../../dashboard/sinks.js")),
     ("/assets/spark.js", SCRIPT, include_str!("../../dashboard/spark.js")),
     ("/assets/stream.js", SCRIPT, include_str!("../../dashboard/stream.js")),
     ("/assets/windows.js", SCRIPT, include_str!("../../dashboard/windows.js")),

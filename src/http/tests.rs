@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod load;
+mod sinks;
 
 use std::{
     io::{Read as _, Write as _},
@@ -28,13 +29,16 @@ struct Server {
 
 impl Server {
     async fn start(limits: Limits) -> Self {
+        let metrics = Metrics::new(&Labels { partitions: 1, ..Labels::default() }).unwrap();
+        Self::of(limits, Facts { partitions: 1, ..Facts::default() }, metrics, Journal::default()).await
+    }
+
+    async fn of(limits: Limits, facts: Facts, metrics: Metrics, journal: Journal) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (status, receiver) = watch::channel(Status::default());
-        let metrics = Metrics::new(&Labels { partitions: 1, ..Labels::default() }).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let facts = Facts { partitions: 1, ..Facts::default() };
-        let state = HttpState::new(facts, metrics, Journal::default(), receiver);
+        let state = HttpState::new(facts, metrics, journal, receiver);
         let others = Router::new().route("/other", axum::routing::post(done));
         let task = tokio::spawn(serve_with(listener, state, others, limits, async {
             let _ = stopped.await;
@@ -50,6 +54,10 @@ impl Server {
 
     async fn get(&self, path: &str, host: &str) -> String {
         self.raw(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
+    }
+
+    async fn json(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(body(&self.get(path, "localhost").await)).unwrap()
     }
 }
 
@@ -90,8 +98,7 @@ async fn ready_follows_the_pipeline_and_the_broker_while_alive_does_not() {
     assert_eq!((status_code(&response), body(&response)), ("503", "the broker does not answer"));
     let response = server.get("/livez", "localhost").await;
     assert_eq!((status_code(&response), body(&response)), ("200", "ok"));
-    let response = server.get("/api/v1/status", "localhost").await;
-    let json: serde_json::Value = serde_json::from_str(body(&response)).unwrap();
+    let json = server.json("/api/v1/status").await;
     assert_eq!(json["phase"], "running");
     assert_eq!(json["epoch"], 7);
     assert_eq!(json["generation"], 2);

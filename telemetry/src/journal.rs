@@ -1,4 +1,5 @@
-//! What the last epochs were like, for people to look at: a bounded memory, written once per epoch.
+//! What the last epochs were like, for people to look at: a bounded memory, written once per epoch, and by sinks for each
+//! record that they reject.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,7 +9,7 @@ use std::{
 
 use tidegate_core::{Epoch, Generation, TimestampMs};
 
-use crate::CheckpointPhase;
+use crate::{CheckpointPhase, DeadLetterSample};
 
 /// Checkpoints that are remembered: a minute of them with the default interval.
 const CHECKPOINTS: usize = 240;
@@ -59,23 +60,6 @@ pub struct AlertEntry {
     pub latency: Option<Duration>,
     /// The record's value: a JSON object.
     pub value: Box<[u8]>,
-}
-
-/// One dead letter of a committed epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetterSample {
-    /// Wall clock when it was committed.
-    pub at: TimestampMs,
-    /// Input partition.
-    pub partition: u32,
-    /// Offset in it.
-    pub offset: i64,
-    /// What was wrong.
-    pub detail: String,
-    /// Bytes of the value.
-    pub size: usize,
-    /// The beginning of the value.
-    pub value: Vec<u8>,
 }
 
 /// An input partition as of the last epoch.
@@ -200,6 +184,7 @@ mod tests {
         let journal = Journal::default();
         let sample = |offset| DeadLetterSample {
             at: TimestampMs(0),
+            sink: None,
             partition: 0,
             offset,
             detail: String::new(),

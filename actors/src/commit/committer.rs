@@ -22,14 +22,13 @@ use tidegate_core::{
     tally::Tally,
 };
 use tidegate_log::OutputBatch;
-use tidegate_telemetry::{MAX_LINKS, Parent, Span, Stage, Traces};
+use tidegate_telemetry::{DeadLetterSample, MAX_LINKS, Parent, Span, Stage, Traces};
 
 use super::{
     epoch::{Delta, OpenEpoch},
     keeper::Apply,
     ledger::Ledger,
     rows::Commit,
-    samples,
     store::StoreHandle,
     writer::{COMMIT_DEADLINE, Committed, WriterCommand, WriterHandle},
 };
@@ -210,7 +209,7 @@ impl Actor for Committer {
 impl CommitterState {
     fn take_output(&mut self, Output { partition, output, tally, bytes, trace }: Output) {
         if tally.dead_letters() > 0 && self.open.samples.len() < SAMPLES_PER_EPOCH {
-            self.open.samples.extend(samples::first(&output));
+            self.open.samples.extend(DeadLetterSample::first(&output));
         }
         if trace.is_kept() && self.open.batches.len() < MAX_LINKS {
             self.open.batches.push(trace.clone());

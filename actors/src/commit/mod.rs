@@ -5,6 +5,5 @@ pub(crate) mod epoch;
 pub(crate) mod keeper;
 pub(crate) mod ledger;
 pub(crate) mod rows;
-pub(crate) mod samples;
 pub(crate) mod store;
 pub(crate) mod writer;

@@ -190,7 +190,28 @@ mod tests {
             text.contains("evil?[2J?name") && !text.contains('\u{1b}') && !text.contains('\u{202e}'),
             "{text}"
         );
+        assert!(!text.contains("SINK"), "there are none:\n{text}");
         assert!(text.contains("  39 ") && !text.contains("  0 "), "the largest lags come first:\n{text}");
+    }
+
+    #[test]
+    fn sinks_have_a_place_of_their_own_and_those_that_do_not_run_come_first() {
+        let mut seen = seen();
+        let sink = |name: &str, state: &str, error: Value| {
+            json!({"name": name, "type": "webhook", "topic": "alerts",
+            "state": state, "last_error": error, "delivered": 5, "rejected": 4, "retries": 3, "lag": 1234, "rate": 77.0})
+        };
+        let mut sinks: Vec<_> =
+            (0..9).map(|of| sink(&format!("fine-{of}"), "running", Value::Null)).collect();
+        sinks.push(sink("warehouse", "degraded", json!("cannot\u{1b}connect: connection refused")));
+        seen["status"]["sinks"] = Value::Array(sinks);
+        let text = plain(&View::of(&seen, "x", Contact::Now));
+        assert!(text.lines().count() <= 24 && text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for shown in ["SINK", "degraded", "1.2k", "77/s", "cannot?connect: connection", "checkout"] {
+            assert!(text.contains(shown), "{shown} in\n{text}");
+        }
+        assert!(text.find("warehouse") < text.find("fine-0"), "{text}");
+        assert!(text.contains("fine-1") && !text.contains("fine-2"), "three have room:\n{text}");
     }
 
     #[test]
@@ -203,7 +224,8 @@ mod tests {
 
     #[test]
     fn no_terminal_is_too_small() {
-        let seen = seen();
+        let mut seen = seen();
+        seen["status"]["sinks"] = json!([{"name": "warehouse", "state": "degraded"}]);
         let view = View::of(&seen, "x", Contact::Now);
         for (width, height) in [(1, 1), (20, 5), (80, 24), (300, 100)] {
             let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));

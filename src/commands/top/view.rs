@@ -15,6 +15,12 @@ use super::format::{bytes, count, number, percent, rate, seconds, text, time_of_
 
 /// Columns of the bar of a share.
 const BAR: usize = 10;
+/// Rows of the smallest screen that has room for everything.
+const LEAST_HEIGHT: u16 = 24;
+/// Sinks that have room there.
+const SINKS: usize = 3;
+/// With fewer columns there is less to tell of each sink.
+const NARROW: u16 = 60;
 
 /// Whether the daemon answers.
 pub(super) enum Contact {
@@ -39,15 +45,28 @@ impl<'a> View<'a> {
 
     /// Draws it; what does not fit is left out from below.
     pub(super) fn draw(&self, frame: &mut Frame<'_>) {
-        let rows = [3, 1, 6, 1, 6, 1, 6].map(Constraint::Length);
-        let [head, _, stages, _, middle, _, alerts] = Layout::vertical(rows).areas(frame.area());
+        let [head, _, stages, _, middle, _, sinks, alerts] = self.rows(frame.area());
         let columns = [Constraint::Percentage(42), Constraint::Length(2), Constraint::Fill(1)];
         let [partitions, _, windows] = Layout::horizontal(columns).areas(middle);
         frame.render_widget(Paragraph::new(self.head()), head);
         frame.render_widget(self.stages(), stages);
         frame.render_widget(self.partitions(partitions), partitions);
         frame.render_widget(self.windows(windows), windows);
+        frame.render_widget(self.sinks(sinks), sinks);
         frame.render_widget(self.alerts(alerts), alerts);
+    }
+
+    /// Where what stands one below the other has its place. Sinks take room only if there are any.
+    fn rows(&self, screen: Rect) -> [Rect; 8] {
+        let taller = screen.height.saturating_sub(LEAST_HEIGHT);
+        let (middle, sinks, alerts) = match self.list("/status/sinks").len() {
+            0 => (6, 0, Constraint::Length(6)),
+            // A title and a line between.
+            count => (4, 2 + count.min(SINKS + usize::from(taller)) as u16, Constraint::Fill(1)),
+        };
+        let [head, space, stages] = [3, 1, 6].map(Constraint::Length);
+        let [middle, sinks] = [middle, sinks].map(Constraint::Length);
+        Layout::vertical([head, space, stages, space, middle, space, sinks, alerts]).areas(screen)
     }
 
     fn number(&self, path: &str) -> Option<f64> {
@@ -172,6 +191,30 @@ impl<'a> View<'a> {
         Table::new(rows, widths).header(Row::new([open, "COUNT".into()]).style(title()))
     }
 
+    /// Sinks, first those that do not run.
+    fn sinks(&self, area: Rect) -> Table<'static> {
+        let mut all: Vec<_> = self.list("/status/sinks").iter().collect();
+        all.sort_by_key(|sink| text(sink, "/state") == "running");
+        let is_wide = area.width >= NARROW;
+        let row = |sink: &&Value| {
+            let (state, error) = (text(sink, "/state"), text(sink, "/last_error"));
+            let style = match state.as_str() {
+                "degraded" => Style::new().fg(Color::Yellow),
+                "stopped" => Style::new().fg(Color::Red),
+                _ => Style::new(),
+            };
+            let lag = count(number(sink, "/lag"));
+            let (rate, rejected) = (rate(number(sink, "/rate")), count(number(sink, "/rejected")));
+            let cells = [text(sink, "/name"), state, lag, rate, rejected, error];
+            Row::new(columns(cells, is_wide)).style(style)
+        };
+        let [name, state, lag, rate, rejected] = [16, 8, 6, 8, 8].map(Constraint::Max);
+        let widths = columns([name, state, lag, rate, rejected, Constraint::Fill(1)], is_wide);
+        let titles = columns(["SINK", "STATE", "LAG", "RECORDS", "REJECTED", "LAST ERROR"], is_wide);
+        let rows = all.iter().take(below_title(area).saturating_sub(1)).map(row);
+        Table::new(rows, widths).header(Row::new(titles).style(title()))
+    }
+
     /// The last alerts, the newest first.
     fn alerts(&self, area: Rect) -> Table<'static> {
         let row = |entry: &Value| {
@@ -195,6 +238,12 @@ impl<'a> View<'a> {
         let titles = ["UTC", "ALERT", "SERVICE", "MESSAGE", "AFTER"];
         Table::new(rows, widths).header(Row::new(titles).style(title()))
     }
+}
+
+/// Name, state, lag, rate, rejected and last error of a sink, as far as there is room.
+fn columns<T>(all: [T; 6], is_wide: bool) -> Vec<T> {
+    let [name, state, lag, rate, rejected, error] = all;
+    if is_wide { vec![name, state, lag, rate, rejected, error] } else { vec![name, state, lag, error] }
 }
 
 fn below_title(area: Rect) -> usize {

@@ -39,6 +39,8 @@ pub(super) struct StatusBody {
     pub(super) totals: Totals,
     /// Of the last alerts; null before the first.
     pub(super) alert_latency_ms: Option<LatencyMs>,
+    /// The sinks that this process runs, in the order of the configuration.
+    pub(super) sinks: Vec<SinkStateBody>,
     pub(super) resources: Resources,
     /// Build time of the geo database; null without one.
     pub(super) geo_database_built_at: Option<i64>,
@@ -104,6 +106,31 @@ pub(super) struct LatencyMs {
     pub(super) p99: f64,
 }
 
+/// One sink.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct SinkStateBody {
+    pub(super) name: String,
+    /// `postgres`, `elasticsearch` or `webhook`.
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    /// The topic that it reads.
+    pub(super) topic: String,
+    /// `starting`, `running`, `degraded` while its destination or the log is away and it tries again, or `stopped`.
+    pub(super) state: &'static str,
+    /// What went wrong last, even if it is over.
+    pub(super) last_error: Option<String>,
+    /// Records delivered since the process started.
+    pub(super) delivered: u64,
+    /// Records that the destination refused, now dead letters.
+    pub(super) rejected: u64,
+    /// Deliveries that were tried again.
+    pub(super) retries: u64,
+    /// Records of the partitions that this process reads that are not delivered yet; null until it is known.
+    pub(super) lag: Option<u64>,
+    /// Records delivered per second, over the last ten seconds.
+    pub(super) rate: f64,
+}
+
 /// What the process takes.
 #[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 pub(super) struct Resources {
@@ -121,6 +148,7 @@ pub(super) struct TopologyBody {
     pub(super) source: SourceBody,
     /// In the order that records go through them.
     pub(super) stages: Vec<StageBody>,
+    /// The output topics.
     pub(super) sinks: Vec<SinkBody>,
     pub(super) partitions: Vec<PartitionBody>,
     /// Empty while the pipeline has no time to tell.
@@ -160,6 +188,8 @@ pub(super) struct SinkBody {
     pub(super) records: u64,
     /// The same per second.
     pub(super) rate: f64,
+    /// Names of the sinks that read it; the status tells more of them.
+    pub(super) read_by: Vec<String>,
 }
 
 /// One input partition.
@@ -302,7 +332,9 @@ pub(super) struct ReasonBody {
 pub(super) struct SampleBody {
     /// When it was committed.
     pub(super) at: i64,
-    /// Where it came from.
+    /// The sink whose destination refused it; null for a record of the input.
+    pub(super) sink: Option<String>,
+    /// Where it came from: partition of the input, or of the topic that the sink reads.
     pub(super) partition: u32,
     pub(super) offset: i64,
     /// What was wrong.

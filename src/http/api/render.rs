@@ -10,9 +10,9 @@ use tidegate_telemetry::{AlertEntry, CheckpointEntry, CheckpointPhase, DeadLette
 use super::bodies::{
     ActorBody, AlertBody, AlertsBody, CheckpointBody, CheckpointState, CheckpointsBody, DeadLettersBody,
     FailureBody, LatencyMs, PartitionBody, PhasesMs, Rates, ReasonBody, Resources, SampleBody, SinkBody,
-    SourceBody, StageBody, StatusBody, TopologyBody, Totals, WindowBody, WindowsBody,
+    SinkStateBody, SourceBody, StageBody, StatusBody, TopologyBody, Totals, WindowBody, WindowsBody,
 };
-use crate::http::observed::{Observed, Seconds};
+use crate::http::observed::{Observed, Seconds, SinkFacts};
 
 /// The first of the outputs.
 const PROCESSED: usize = 0;
@@ -45,6 +45,7 @@ pub(super) fn status(state: &Observed) -> StatusBody {
         rates: rates(&seconds),
         totals: totals(&seconds),
         alert_latency_ms: alert_latency(state),
+        sinks: sink_states(state, &seconds),
         resources: Resources {
             cpu_cores: seconds.cpu_cores(),
             resident_bytes: process::resident_memory_bytes().map(known),
@@ -94,6 +95,26 @@ fn alert_latency(state: &Observed) -> Option<LatencyMs> {
     Some(LatencyMs { p50: at(0.5)?, p99: at(0.99)? })
 }
 
+fn sink_states(state: &Observed, seconds: &Seconds) -> Vec<SinkStateBody> {
+    let sink = |(index, facts): (usize, &SinkFacts)| {
+        let meter = state.metrics.sink(facts.id);
+        let (condition, last_error) = meter.state();
+        SinkStateBody {
+            name: facts.name.clone(),
+            kind: facts.kind,
+            topic: facts.topic.clone(),
+            state: condition.as_str(),
+            last_error,
+            delivered: meter.delivered.get(),
+            rejected: meter.rejected.get(),
+            retries: meter.retries.get(),
+            lag: meter.lag.get().map(|lag| lag as u64),
+            rate: seconds.rate(|sample| sample.delivered[index]),
+        }
+    };
+    state.facts.sinks.iter().enumerate().map(sink).collect()
+}
+
 pub(super) async fn topology(state: &Observed) -> TopologyBody {
     let actors = state.actors().await;
     let seconds = state.seconds.borrow();
@@ -119,11 +140,13 @@ fn stage(state: &Observed, stage: Stage) -> StageBody {
 }
 
 fn sinks(state: &Observed, seconds: &Seconds) -> Vec<SinkBody> {
+    let readers = &state.facts.sinks;
     let sink = |(index, (name, topic)): (usize, (&String, Topic))| SinkBody {
         topic: name.clone(),
         kind: topic.as_str(),
         records: state.metrics.sink_records(topic).get(),
         rate: seconds.rate(|sample| sample.written[index]),
+        read_by: readers.iter().filter(|sink| sink.topic == *name).map(|sink| sink.name.clone()).collect(),
     };
     state.facts.outputs.iter().zip(Topic::OUTPUTS).enumerate().map(sink).collect()
 }
@@ -234,6 +257,7 @@ pub(super) fn dead_letters(state: &Observed) -> DeadLettersBody {
 fn sample(sample: &DeadLetterSample) -> SampleBody {
     SampleBody {
         at: sample.at.0,
+        sink: sample.sink.clone(),
         partition: sample.partition,
         offset: sample.offset,
         detail: sample.detail.clone(),
