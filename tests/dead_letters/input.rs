@@ -52,8 +52,7 @@ fn goes_back(site: Site) {
     done(&site, &["redrive", "--reason", "not_an_object"]);
     let again = self::back(&site).pop().unwrap();
     let last = site.dump(&site.topics.dead_letters);
-    let last =
-        last.iter().filter(|letter| letter.header("tidegate.reason") == Some("not_an_object")).next_back();
+    let last = last.iter().rfind(|letter| letter.header("tidegate.reason") == Some("not_an_object"));
     assert_eq!(again.headers, headers(&[(REDRIVEN, &name_of(&site, last.unwrap()))]));
 }
 

@@ -28,7 +28,7 @@ const KILLS: i64 = 10;
 fn chance() -> Random {
     let given = env::var("TIDEGATE_TEST_SEED").ok();
     let seed = given.map_or_else(|| wait::now_ms().cast_unsigned(), |seed| seed.parse().unwrap());
-    println!("TIDEGATE_TEST_SEED={seed}");
+    eprintln!("TIDEGATE_TEST_SEED={seed}");
     Random::new(seed)
 }
 
@@ -93,7 +93,7 @@ fn a_redrive_killed_ten_times_beside_a_running_daemon_sends_each_dead_letter_onc
         // What the killed one left undecided keeps nobody from looking.
         let [(_, _, letters, sent)] = listed(&site, &[])[..] else { panic!("not one reason") };
         assert!(sent <= letters, "{sent} of {letters}");
-        println!("{sent} of {letters} are sent");
+        eprintln!("{sent} of {letters} are sent");
         progress = sent;
     }
     assert!(progress > 0, "no kill came in the middle of the work");
@@ -103,7 +103,7 @@ fn a_redrive_killed_ten_times_beside_a_running_daemon_sends_each_dead_letter_onc
     done(&site, &["redrive"]);
     assert_each_is_back_once(&site);
     let cut_off = site.kafka.rolled_back(&site.topics.raw);
-    println!("{cut_off} records were in transactions that a kill cut off");
+    eprintln!("{cut_off} records were in transactions that a kill cut off");
 }
 
 #[test]

@@ -28,10 +28,9 @@ use crate::{
 
 /// Dead letters that are sent and marked together.
 const BATCH: usize = 500;
-
 /// Bytes with which a batch is full, too.
 const BATCH_BYTES: usize = 4 << 20;
-/// The same of requests, each of which takes its time: a command that is killed leaves so many unmarked.
+/// The same as [`BATCH`] for webhooks: so many requests at most are sent again if the command is killed.
 const BATCH_REQUESTS: usize = 20;
 
 const RUN_AGAIN: &str = "run the command again, what is done is not done twice";
