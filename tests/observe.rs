@@ -10,7 +10,8 @@ use std::{
 use crate::support::{
     daemon::Daemon,
     daemon_api::{api, await_api, post},
-    site::Site,
+    receiver::{Answer, Receiver},
+    site::{Site, free_address},
     wait,
 };
 use serde_json::{Value, json};
@@ -78,8 +79,14 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str) {
 
 #[test]
 fn the_api_answers_what_its_document_says_and_shows_what_happened() {
-    let site = Site::embedded("observe", 2).create();
+    let hook = Receiver::start(|_, _| Answer::status(204));
+    let pager =
+        format!(r#"[{{ name = "pager", type = "webhook", topic = "alerts", url = "{}" }}]"#, hook.url);
+    let site = Site::embedded("observe", 2).set("sinks", &pager).create();
     let daemon = eventful(&site, &[]);
+    let is_delivered = |sink: &Value| sink["delivered"] == 1 && sink["lag"] == 0;
+    let status = await_api(&daemon, "/api/v1/status", "a delivery", |of| is_delivered(&of["sinks"][0]));
+    assert_eq!(status["sinks"][0]["state"], "running");
     let document = api(&daemon, "/api/v1/openapi.json");
     let mut checked = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -130,6 +137,23 @@ fn the_configuration_is_shown_without_secrets() {
     let shown = daemon.get("/api/v1/config").unwrap().body;
     assert!(shown.contains(&site.name) && !shown.contains("canary-7311"), "{shown}");
     assert!(!daemon.log().contains("canary-7311"));
+    daemon.stop();
+}
+
+#[test]
+fn a_sink_that_cannot_deliver_is_degraded_the_log_says_so_once_and_the_daemon_stays_ready() {
+    let nobody = free_address();
+    let pager =
+        format!(r#"[{{ name = "pager", type = "webhook", topic = "alerts", url = "http://{nobody}" }}]"#);
+    let site = Site::embedded("degraded", 2).set("sinks", &pager).create();
+    let daemon = eventful(&site, &[]);
+    let has_tried = |sink: &Value| sink["retries"].as_u64() >= Some(3) && sink["lag"] == 1;
+    let status = await_api(&daemon, "/api/v1/status", "three tries", |of| has_tried(&of["sinks"][0]));
+    let sink = &status["sinks"][0];
+    assert_eq!((&sink["state"], &sink["delivered"]), (&json!("degraded"), &json!(0)));
+    assert!(sink["last_error"].as_str().unwrap().contains("refused"), "{sink}");
+    assert_eq!(daemon.get("/readyz").unwrap().status, 200);
+    assert_eq!(daemon.log().matches("the sink cannot deliver").count(), 1, "{}", daemon.log());
     daemon.stop();
 }
 

@@ -297,6 +297,10 @@ impl<D: Destination> CourierState<D> {
     }
 
     fn delivered(&mut self, delivery: &Delivery, records: &[usize]) {
+        // Of a batch that is to be tried again as a whole nothing is.
+        if records.is_empty() {
+            return;
+        }
         self.works();
         self.meter().delivered.add(records.len() as u64);
         let Some(histogram) = self.args.metrics.sink_delivery(self.args.id) else { return };
