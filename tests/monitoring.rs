@@ -11,6 +11,7 @@ use std::{
 
 use crate::support::{
     daemon_api::post,
+    receiver::{Answer, Receiver},
     site::{Site, free_address},
     wait,
 };
@@ -180,7 +181,10 @@ fn every_query_finds_something_and_every_rule_evaluates() {
     if !has_prometheus() {
         return;
     }
-    let site = Site::embedded("monitoring", 1).create();
+    let hook = Receiver::start(|_, _| Answer::status(204));
+    let pager =
+        format!(r#"[{{ name = "pager", type = "webhook", topic = "alerts", url = "{}" }}]"#, hook.url);
+    let site = Site::embedded("monitoring", 1).set("sinks", &pager).create();
     let mut daemon = site.run();
     daemon.wait_ready();
     let prometheus = Prometheus::start(&site);
@@ -204,7 +208,7 @@ fn every_query_finds_something_and_every_rule_evaluates() {
         let rules = groups["data"]["groups"][0]["rules"].as_array()?.clone();
         rules.iter().all(|rule| rule["health"] != "unknown").then_some(rules)
     });
-    assert_eq!(rules.len(), 20);
+    assert_eq!(rules.len(), 23);
     for rule in &rules {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
