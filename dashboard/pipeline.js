@@ -16,6 +16,8 @@ const STAGES = {
   window: "counts, raises alerts",
   committer: "commits epochs",
 };
+/** Stands for the rate of a sink that does not run. */
+const SYMBOLS = { starting: "○", degraded: "▲", stopped: "✕" };
 const OUTPUTS = { processed: "processed", alerts: "alerts", dead_letters: "dead letters", state: "state" };
 
 /** Source, stages and outputs with what flows; `status`, `windows` and `actors` add what is known of each. */
@@ -109,14 +111,14 @@ function outputRows({ topic, kind, records, rate: speed, read_by }, sinks) {
 
 function sinkRow({ name, type, state, rate: speed, delivered }) {
   const title = `${type} sink ${name}, ${state}: ${count(delivered)} records since the start`;
-  return { key: `sink/${name}`, name: `→ ${name}`, value: state === "running" ? rate(speed) : state, title, state };
+  return { key: `sink/${name}`, name: `→ ${name}`, value: SYMBOLS[state] ?? rate(speed), title, state };
 }
 
 function together(kind, sinks) {
-  const down = sinks.filter(({ state }) => state !== "running");
+  const down = sinks.filter(({ state }) => state === "degraded" || state === "stopped");
   const speed = rate(sinks.reduce((sum, sink) => sum + sink.rate, 0));
   const title = sinks.map(({ name, state }) => `${name}: ${state}`).join("\n");
-  const [value, state] = down.length ? [`${down.length} not running`, down[0].state] : [speed, "running"];
+  const [value, state] = down.length ? [`${down.length} ▲`, "degraded"] : [speed, "running"];
   return { key: `sinks/${kind}/${sinks.length}`, name: `→ ${sinks.length} sinks`, value, title, state };
 }
 

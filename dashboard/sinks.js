@@ -24,7 +24,8 @@ function note(sinks) {
 }
 
 function createRow({ name, type, topic }) {
-  const about = make("p", { className: "about-sink" }, span("name", name), span("quiet", `${type} from ${topic}`));
+  const origin = `${type} from ${topic}`;
+  const about = make("p", { className: "about-sink", title: origin }, span("name", name), span("quiet", origin));
   const cells = FIGURES.map((figure) => make("div", {}, make("dt", { textContent: figure.name }), make("dd")));
   return make("li", {}, about, make("p", { className: "badge" }), make("dl", {}, ...cells), make("p", { className: "cause" }));
 }

@@ -6,7 +6,8 @@ use crate::support::{
     browser::Browser,
     daemon::Daemon,
     daemon_api::{await_api, post},
-    site::Site,
+    receiver::{Answer, Receiver},
+    site::{Site, free_address},
     wait,
 };
 use serde_json::{Value, json};
@@ -55,6 +56,7 @@ fn the_dashboard_is_live_and_takes_no_name_for_markup() {
     await_text(&browser, "#phase", "running");
     await_text(&browser, "#alerts-empty", "No alerts");
     assert_eq!(browser.count(".stage"), 7);
+    assert_eq!(browser.run("return document.getElementById('sinks').hidden"), true);
     screenshot(&browser, "empty");
 
     post(&site, &[], &errors(SERVICE, 60));
@@ -109,6 +111,47 @@ fn a_failure_is_seen() {
     await_text(&browser, "#failures", "filter");
     await_text(&browser, "#actors", "↻");
     screenshot(&browser, "failure");
+    assert_eq!(browser.console(), Vec::<String>::new());
+    daemon.stop();
+}
+
+#[test]
+fn sinks_are_seen_with_what_keeps_them_from_delivering_and_what_they_rejected() {
+    let Some(browser) = Browser::start() else { return };
+    let hook = Receiver::start(|number, _| match number {
+        0 => Answer { body: SERVICE.into(), ..Answer::status(400) },
+        _ => Answer::status(204),
+    });
+    let nobody = free_address();
+    let sinks = format!(
+        r#"[{{ name = "pager", type = "webhook", topic = "alerts", url = "{}" }},
+            {{ name = "warehouse", type = "webhook", topic = "processed", url = "http://{nobody}" }}]"#,
+        hook.url
+    );
+    let site = Site::embedded("dashboard-sinks", 2).set("sinks", &sinks).create();
+    let daemon = started(&site, None);
+    browser.resize(1280, 900);
+    browser.go(&format!("http://{}/", site.http));
+    await_text(&browser, "#sinks-note", "all 2 running");
+    for service in ["checkout", "search"] {
+        post(&site, &[], &errors(service, 60));
+        await_text(&browser, "#alerts summary .name", service);
+    }
+    await_text(&browser, "#sink-rows li:nth-child(1)", "rejected1");
+    await_text(&browser, "#sink-rows li:nth-child(1) [data-grade=good]", "running");
+    await_text(&browser, "#sink-rows li:nth-child(2) [data-grade=warn]", "degraded");
+    await_text(&browser, "#sinks-note", "1 of 2 not running");
+    await_text(&browser, "#sink-rows li:nth-child(2) .cause", "Connection refused");
+    await_text(&browser, ".outputs [data-state=degraded]", "→ warehouse▲");
+    browser.press("#dead summary", ENTER);
+    await_text(&browser, "#dead .sample", "refused by pager");
+    assert_eq!(
+        browser.text("#dead code"),
+        "tidegate dead-letters redrive --config FILE --reason sink_rejected --sink pager"
+    );
+    await_text(&browser, "#dead .sample", SERVICE);
+    assert_eq!((browser.count("img[src=x]"), browser.run("return document.title")), (0, json!("Tidegate")));
+    screenshot(&browser, "sinks");
     assert_eq!(browser.console(), Vec::<String>::new());
     daemon.stop();
 }
