@@ -30,7 +30,7 @@ fn sized(small: usize, large: usize) -> usize {
 fn chance() -> Random {
     let given = env::var("TIDEGATE_TEST_SEED").ok();
     let seed = given.map_or_else(|| wait::now_ms().cast_unsigned(), |seed| seed.parse().unwrap());
-    println!("TIDEGATE_TEST_SEED={seed}");
+    eprintln!("TIDEGATE_TEST_SEED={seed}");
     Random::new(seed)
 }
 

@@ -74,7 +74,7 @@ fn a_process_that_slept_while_another_took_over_writes_nothing_wrong_when_it_wak
     pipeline.wait_ready();
     let (one, other) = (site.sibling(), site.sibling());
     let mut processes = [sinks(&one), sinks(&other)];
-    for _ in 0..sized(3, 10) {
+    for _ in 0..sized(2, 10) {
         share(&site, [&processes[0], &processes[1]], start);
         let [sleeper, heir] = &processes;
         let before = delivered(&sleeper.metrics(), SINKS[0]);
