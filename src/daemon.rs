@@ -177,6 +177,10 @@ impl Daemon {
                     "an embedded log belongs to one process: run everything there, without --only sinks";
                 return Err(Failure::new(exit::USAGE, text));
             }
+            if settings.sinks.is_empty() {
+                let text = "no sinks are configured: add [[sinks]], or run without --only sinks";
+                return Err(Failure::new(exit::USAGE, text));
+            }
             options.routes = http::no_log_routes();
             let log = wiring::another(settings, None)?;
             let opened = Opened { state_dir: None, log, embedded: None };

@@ -46,3 +46,13 @@ fn sinks_alone_cannot_read_an_embedded_log_and_say_so() {
     let said = output.stdout + &output.stderr;
     assert!(said.contains("an embedded log belongs to one process"), "{said}");
 }
+
+#[test]
+fn sinks_alone_are_nothing_where_none_are_configured() {
+    let site = Site::new("no-sinks", 2);
+    site.write_config();
+    let output = site.command(&["run", "--only", "sinks"]);
+    assert_eq!(output.code, Some(64), "{output:?}");
+    let said = output.stdout + &output.stderr;
+    assert!(said.contains("no sinks are configured"), "{said}");
+}

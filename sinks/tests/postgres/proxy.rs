@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tidegate_config::Postgres;
+use tidegate_config::{Postgres, SslMode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -44,6 +44,8 @@ impl Proxy {
             settings: Postgres {
                 host: "127.0.0.1".to_owned(),
                 port: listener.local_addr().unwrap().port(),
+                // It has to see the COMMIT.
+                sslmode: SslMode::Disable,
                 ..server.clone()
             },
             next: Arc::new(AtomicU8::new(Commit::Pass as u8)),
