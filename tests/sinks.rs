@@ -15,7 +15,7 @@ mod slow;
 
 use std::{env, thread, time::Duration};
 
-use crate::support::{random::Random, wait};
+use crate::support::random::Random;
 
 /// Where the dead letters of sinks, and no others, have this reason.
 const SINK_REJECTED: &str = "sink_rejected";
@@ -24,14 +24,6 @@ const SINK_REJECTED: &str = "sink_rejected";
 fn sized(small: usize, large: usize) -> usize {
     let is_large = env::var("TIDEGATE_TEST_SOAK").is_ok_and(|value| value == "1");
     if is_large { large } else { small }
-}
-
-/// Decides when faults happen: another time in every run, or as `TIDEGATE_TEST_SEED` says.
-fn chance() -> Random {
-    let given = env::var("TIDEGATE_TEST_SEED").ok();
-    let seed = given.map_or_else(|| wait::now_ms().cast_unsigned(), |seed| seed.parse().unwrap());
-    eprintln!("TIDEGATE_TEST_SEED={seed}");
-    Random::new(seed)
 }
 
 /// The moment of a fault is itself what is tried.

@@ -15,7 +15,10 @@ use tidegate_core::{
 use tidegate_telemetry::Metrics;
 use tokio::{sync::watch, time::sleep};
 
-use crate::{Assigned, Destination, Failure, Outcome, delivery::Delivery, iso, rejected::Rejected};
+use crate::{
+    Assigned, Destination, Failure, Outcome, delivery::Delivery, destination::delivered_of, iso,
+    rejected::Rejected,
+};
 
 /// To a courier.
 pub(crate) enum CourierMsg {
@@ -133,11 +136,7 @@ impl<D: Destination> CourierState<D> {
                     }
                 }
                 Outcome::Judged { refused, again, failure } => {
-                    let undone: BTreeSet<usize> =
-                        refused.iter().map(|(record, _)| *record).chain(again.iter().copied()).collect();
-                    let is_delivered = |record: &usize| !undone.contains(record);
-                    let delivered: Vec<usize> = records.iter().copied().filter(is_delivered).collect();
-                    self.delivered(delivery, &delivered);
+                    self.delivered(delivery, &delivered_of(records, &refused, &again));
                     rejected |= !refused.is_empty();
                     for (record, why) in refused {
                         self.reject(delivery, record, why).await;

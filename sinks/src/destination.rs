@@ -1,6 +1,6 @@
 //! What a sink asks of the place that it delivers to.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use tidegate_core::{NextOffset, PartitionId};
 
@@ -89,6 +89,13 @@ pub enum Outcome {
     Failed(Failure),
     /// Somebody else has taken these partitions over; nothing is delivered.
     Replaced(Vec<PartitionId>),
+}
+
+/// Which of the records of a delivery that was [judged](Outcome::Judged) are delivered.
+pub(crate) fn delivered_of(records: &[usize], refused: &[(usize, String)], again: &[usize]) -> Vec<usize> {
+    let undone: BTreeSet<usize> =
+        refused.iter().map(|(record, _)| *record).chain(again.iter().copied()).collect();
+    records.iter().copied().filter(|record| !undone.contains(record)).collect()
 }
 
 /// Why a delivery has to be tried again.

@@ -235,15 +235,11 @@ impl ReaderThread<'_> {
                 (self.tell)(ReaderEvent::Assigned(assigned));
             }
             GroupEvent::Revoked(partitions) => {
-                self.intake.finish();
-                self.hand_on();
-                self.forget(&partitions);
+                self.let_go(&partitions);
                 (self.tell)(ReaderEvent::Revoked(partitions));
             }
             GroupEvent::Lost(partitions) => {
-                self.intake.finish();
-                self.hand_on();
-                self.forget(&partitions);
+                self.let_go(&partitions);
                 (self.tell)(ReaderEvent::Lost(partitions));
             }
         }
@@ -252,7 +248,10 @@ impl ReaderThread<'_> {
         Ok(())
     }
 
-    fn forget(&mut self, partitions: &[PartitionId]) {
+    /// Hands on what was read of partitions that are going, and of the others.
+    fn let_go(&mut self, partitions: &[PartitionId]) {
+        self.intake.finish();
+        self.hand_on();
         self.partitions.retain(|partition| !partitions.contains(partition));
     }
 

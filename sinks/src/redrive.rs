@@ -7,6 +7,7 @@ use tidegate_core::delivery::{AfterFailure, Retry, Undelivered};
 
 use crate::{
     Batch, Destination, Outcome, Setup,
+    destination::delivered_of,
     elasticsearch::Elasticsearch,
     postgres::PostgresSink,
     webhook::{Alertmanager, Webhook},
@@ -62,10 +63,7 @@ async fn deliver(mut destination: impl Destination, batch: &Batch) -> Redelivere
                 None
             }
             Outcome::Judged { refused, again, failure } => {
-                let is_done = |record: &&usize| {
-                    !again.contains(record) && refused.iter().all(|(other, _)| other != *record)
-                };
-                found.delivered.extend(records.iter().filter(is_done));
+                found.delivered.extend(delivered_of(records, &refused, &again));
                 found.refused.extend(refused);
                 undelivered.again(again);
                 failure

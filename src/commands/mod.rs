@@ -7,6 +7,7 @@ mod config_args;
 mod dead_letters;
 mod demo;
 mod explain_agent;
+mod failed;
 mod generate;
 mod offsets;
 mod run;

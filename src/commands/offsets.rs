@@ -8,12 +8,16 @@ use tidegate_core::{
     epoch::{EpochMark, TopicIds},
 };
 use tidegate_log::{
-    CommitOutcome, EpochWriter, InputProgress, Log, LogError, OffsetRange, Topic, TopicsFacts,
-    kafka::KafkaLog,
+    CommitOutcome, EpochWriter, InputProgress, Log, OffsetRange, Topic, TopicsFacts, kafka::KafkaLog,
 };
 use tidegate_state::{MemoryImage, ProgressRecord};
 
-use super::{config_args, config_args::ConfigArgs, fail};
+use super::{
+    config_args,
+    config_args::ConfigArgs,
+    fail,
+    failed::{Failed, failed},
+};
 use crate::{exit, wiring};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -51,9 +55,6 @@ enum Action {
     },
 }
 
-/// An exit code and why.
-type Failed = (u8, String);
-
 pub(crate) fn run(args: &Args) -> ExitCode {
     let config = match &args.action {
         Action::Restore { config, .. } | Action::Settle { config, .. } => config,
@@ -70,10 +71,6 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(text) => config_args::print(&text),
         Err((code, error)) => fail(code, error),
     }
-}
-
-fn failed(error: LogError) -> Failed {
-    (wiring::exit_code(&error), error.to_string())
 }
 
 fn refused(text: impl Into<String>) -> Failed {

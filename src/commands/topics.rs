@@ -4,10 +4,15 @@ use std::{process::ExitCode, time::Duration};
 
 use serde_json::json;
 use tidegate_config::{LogKind, Settings};
-use tidegate_log::{Applied, Drift, LogError, TopicSpec, embedded::EmbeddedStore, kafka};
+use tidegate_log::{Applied, Drift, TopicSpec, embedded::EmbeddedStore, kafka};
 use tidegate_state::StateDir;
 
-use super::{config_args, config_args::ConfigArgs, fail};
+use super::{
+    config_args,
+    config_args::ConfigArgs,
+    fail,
+    failed::{Failed, failed},
+};
 use crate::{exit, wiring};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -58,9 +63,6 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     outcome.unwrap_or_else(|(code, error)| fail(code, error))
 }
 
-/// An exit code and why.
-type Failed = (u8, String);
-
 fn plan(settings: &Settings) -> Result<Vec<(TopicSpec, Vec<Drift>)>, Failed> {
     let specs = wiring::topic_specs(settings);
     let planned = match settings.log {
@@ -87,10 +89,6 @@ fn apply(settings: &Settings, alter: bool) -> Result<Vec<Applied>, Failed> {
 fn embedded(settings: &Settings) -> Result<(StateDir, EmbeddedStore), Failed> {
     let lock = StateDir::open(&settings.state_dir).map_err(|error| (exit::FAILED, error.to_string()))?;
     Ok((lock, wiring::embedded_store(settings).map_err(failed)?))
-}
-
-fn failed(error: LogError) -> Failed {
-    (wiring::exit_code(&error), error.to_string())
 }
 
 fn show_plan(drifts: &[(TopicSpec, Vec<Drift>)], json: bool) -> ExitCode {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    env,
     process::{Child, Stdio},
     thread,
     time::Duration,
@@ -23,14 +22,6 @@ use crate::support::{
 };
 
 const KILLS: i64 = 10;
-
-/// Decides when the kills come: another time in every run, or as `TIDEGATE_TEST_SEED` says.
-fn chance() -> Random {
-    let given = env::var("TIDEGATE_TEST_SEED").ok();
-    let seed = given.map_or_else(|| wait::now_ms().cast_unsigned(), |seed| seed.parse().unwrap());
-    eprintln!("TIDEGATE_TEST_SEED={seed}");
-    Random::new(seed)
-}
 
 fn start(site: &Site, args: &[&str]) -> Child {
     let mut command = site.tidegate(&[&["dead-letters", "redrive"], args].concat());
@@ -81,7 +72,7 @@ fn a_redrive_killed_ten_times_beside_a_running_daemon_sends_each_dead_letter_onc
     // What is sent becomes a dead letter again, so that there is always something to send.
     let daemon = site.run();
     site.await_caught_up();
-    let (mut random, mut progress) = (chance(), 0);
+    let (mut random, mut progress) = (Random::by_chance(), 0);
     for kill in 0..KILLS {
         // Every other one has written something.
         let ends = site.input_ends();
@@ -136,7 +127,7 @@ fn a_redrive_to_postgresql_killed_ten_times_leaves_the_table_exact() {
     await_rejected(&daemon, "warehouse", LETTERS as u64);
     daemon.stop();
     database.execute("alter table processed_events alter column event type text");
-    let mut random = chance();
+    let mut random = Random::by_chance();
     for kill in 0..KILLS {
         // Each has something to send.
         let part = |kill: i64| (begin + kill * LETTERS / KILLS).to_string();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    chance, compare,
+    compare,
     setup::{self, all_sinks, create_index, create_tables, readable},
     sized, some_time,
 };
@@ -18,6 +18,7 @@ use crate::support::{
     events::Mix,
     opensearch::OpenSearch,
     postgres::Database,
+    random::Random,
     receiver::{Answer, Receiver},
     server::{Server, port_of},
     site::Site,
@@ -67,7 +68,7 @@ fn ends_exactly(
 fn kills_of_the_daemon_at_random_moments_leave_no_trace_at_any_destination() {
     let _turn = support::heavy();
     let (kills, events) = (sized(6, 20), 5000);
-    let (mut random, start) = (chance(), wait::hours_ago(3));
+    let (mut random, start) = (Random::by_chance(), wait::hours_ago(3));
     let (database, opensearch) = (Database::create(), OpenSearch::from_env());
     let receiver = Receiver::start(|_, _| Answer::status(200));
     create_tables(&database);
@@ -102,7 +103,7 @@ fn kills_of_the_daemon_at_random_moments_leave_no_trace_at_any_destination() {
 fn kills_of_the_servers_and_resets_of_connections_leave_no_trace_either() {
     let _turn = support::heavy();
     let (kills, events) = (sized(2, 5), sized(300, 400));
-    let (mut random, start) = (chance(), wait::hours_ago(3));
+    let (mut random, start) = (Random::by_chance(), wait::hours_ago(3));
     let mut postgres = Server::new("postgres", None, &["synchronous_commit=on"]);
     let mut search = Server::new("opensearch", None, &[]);
     postgres.start();
@@ -133,7 +134,7 @@ fn kills_of_the_servers_and_resets_of_connections_leave_no_trace_either() {
             }
         });
         scope.spawn(|| {
-            let mut random = chance();
+            let mut random = Random::by_chance();
             while !is_over.load(Ordering::Relaxed) {
                 some_time(&mut random, 1000);
                 random.pick(&cuts).reset();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::{
-    chance, compare,
+    compare,
     compare::{Position, position},
     setup::{self, await_delivered, create_index, create_tables, delivered, search, sink, with_sinks},
 };
@@ -108,7 +108,7 @@ fn ten_poisonous_records_of_each_kind_among_ten_thousand_cost_themselves_alone()
     ];
     let site = with_sinks(site, &sinks).create();
     create_index(&opensearch, &site);
-    let (poisonous, start) = (poisonous(&mut chance()), wait::hours_ago(3));
+    let (poisonous, start) = (poisonous(&mut Random::by_chance()), wait::hours_ago(3));
     let kind = |n: u64| poisonous.get(&n).map(|kind| KINDS[*kind].0);
     let events: Vec<Input> = (0..EVENTS).map(|n| event(n, kind(n), start)).collect();
     site.write(&events);

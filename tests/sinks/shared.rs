@@ -1,7 +1,7 @@
 //! Several processes that share a sink.
 
 use super::{
-    chance, compare,
+    compare,
     setup::{self, await_delivered, create_index, create_tables, delivered, search, warehouse, with_sinks},
     sized, some_time,
 };
@@ -12,6 +12,7 @@ use crate::support::{
     kafka::Input,
     opensearch::OpenSearch,
     postgres::Database,
+    random::Random,
     site::Site,
     wait,
 };
@@ -61,7 +62,7 @@ fn a_process_that_slept_while_another_took_over_writes_nothing_wrong_when_it_wak
     let sinks_of_all = [warehouse(&database.url), search(&opensearch.url, &site.name)];
     let site = with_sinks(site, &sinks_of_all).create();
     create_index(&opensearch, &site);
-    let (mut random, start) = (chance(), wait::hours_ago(3));
+    let (mut random, start) = (Random::by_chance(), wait::hours_ago(3));
     // Nothing odd: all of it can be delivered.
     let mut mix = Mix::new(9, PARTITIONS, start, 600_000).pure().few_odd();
     let mut batch = |count: usize| {

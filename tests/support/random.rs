@@ -1,5 +1,9 @@
 //! Seeded random numbers.
 
+use std::env;
+
+use super::wait;
+
 /// Xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016).
 pub struct Random(u64);
 
@@ -7,6 +11,14 @@ impl Random {
     pub fn new(seed: u64) -> Self {
         // Zero is the one state it never leaves.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// Decides when faults happen: another time in every run, or as `TIDEGATE_TEST_SEED` says.
+    pub fn by_chance() -> Self {
+        let given = env::var("TIDEGATE_TEST_SEED").ok();
+        let seed = given.map_or_else(|| wait::now_ms().cast_unsigned(), |seed| seed.parse().unwrap());
+        eprintln!("TIDEGATE_TEST_SEED={seed}");
+        Self::new(seed)
     }
 
     pub fn next(&mut self) -> u64 {

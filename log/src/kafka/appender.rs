@@ -2,7 +2,6 @@
 
 use std::{
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -52,16 +51,8 @@ impl Appender for KafkaAppender {
         };
         let deadline = Instant::now() + TIMEOUT;
         for record in &batch.records {
-            let native = Record::of(batch, record);
-            loop {
-                match producer.send(record.topic as usize, &native) {
-                    Ok(()) => break,
-                    Err(Code::QueueFull) if Instant::now() < deadline => {
-                        thread::sleep(Duration::from_millis(1));
-                    }
-                    Err(code) => return Err(by_code(WHAT, code, code.to_string())),
-                }
-            }
+            let sent = producer.send_until(record.topic as usize, &Record::of(batch, record), deadline);
+            sent.map_err(|code| by_code(WHAT, code, code.to_string()))?;
         }
         let flushed = producer.flush(deadline.saturating_duration_since(Instant::now()));
         if health.failed_deliveries() > 0 {

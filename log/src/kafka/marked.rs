@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -11,7 +10,7 @@ use rdkafka::{
     Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode as Code},
+    error::KafkaError,
     producer::Producer as _,
 };
 
@@ -66,19 +65,10 @@ impl KafkaMarkedWriter {
     }
 
     fn send(&self, batch: &OutputBatch, deadline: Instant) -> Result<(), LogError> {
-        for record in &batch.records {
-            let native = Record::of(batch, record);
-            loop {
-                match self.producer.send(record.topic as usize, &native) {
-                    Ok(()) => break,
-                    Err(Code::QueueFull) if Instant::now() < deadline => {
-                        thread::sleep(Duration::from_millis(1));
-                    }
-                    Err(code) => return Err(by_code(WHAT, code, code.to_string())),
-                }
-            }
-        }
-        Ok(())
+        batch.records.iter().try_for_each(|record| {
+            let sent = self.producer.send_until(record.topic as usize, &Record::of(batch, record), deadline);
+            sent.map_err(|code| by_code(WHAT, code, code.to_string()))
+        })
     }
 
     fn mark(&self, marks: &[Mark], deadline: Instant) -> Result<(), LogError> {

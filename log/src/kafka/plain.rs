@@ -2,7 +2,6 @@
 
 use std::{
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -55,16 +54,8 @@ impl PlainProducer {
         let partition = partition.map_or(-1, |partition| partition as i32);
         let (headers, origin) = (Headers(headers), Origin::NONE);
         let record = Record { partition, timestamp: timestamp.0, key, value, headers, origin };
-        let since = Instant::now();
-        loop {
-            match self.producer.send(0, &record) {
-                Ok(()) => return Ok(()),
-                Err(Code::QueueFull) if since.elapsed() < QUEUE_TIMEOUT => {
-                    thread::sleep(Duration::from_millis(1))
-                }
-                Err(code) => return Err(by_code("writing records", code, code.to_string())),
-            }
-        }
+        let sent = self.producer.send_until(0, &record, Instant::now() + QUEUE_TIMEOUT);
+        sent.map_err(|code| by_code("writing records", code, code.to_string()))
     }
 
     /// Waits until all records are acknowledged.

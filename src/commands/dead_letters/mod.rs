@@ -10,8 +10,11 @@ use tidegate_config::Settings;
 use tidegate_core::{TimestampMs, redrive::Filter};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{config_args::ConfigArgs, fail};
-use crate::wiring;
+use super::{
+    config_args::ConfigArgs,
+    fail,
+    failed::{Failed, failed},
+};
 
 /// Arguments of `dead-letters`.
 #[derive(Debug, clap::Args)]
@@ -91,13 +94,6 @@ fn time(text: &str) -> Result<TimestampMs, String> {
     let help = "write it as 2026-01-31T12:00:00Z, or as milliseconds since 1970";
     let parsed = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| help.to_owned())?;
     Ok(TimestampMs((parsed.unix_timestamp_nanos() / 1_000_000) as i64))
-}
-
-/// An exit code and why.
-type Failed = (u8, String);
-
-fn failed(error: tidegate_log::LogError) -> Failed {
-    (wiring::exit_code(&error), error.to_string())
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -162,6 +162,23 @@ impl Producer {
             unsafe { sys::rd_kafka_headers_destroy(headers) };
         }
         Err(code(err))
+    }
+
+    /// The same, waiting until `deadline` while the queue is full.
+    pub(in crate::kafka) fn send_until(
+        &self,
+        topic: usize,
+        record: &Record<'_>,
+        deadline: Instant,
+    ) -> Result<(), Code> {
+        loop {
+            match self.send(topic, record) {
+                Err(Code::QueueFull) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                sent => return sent,
+            }
+        }
     }
 
     /// Sends everything at once and waits for the answers. An `Ok` says that nothing is left in the queue, not
